@@ -1,0 +1,1 @@
+"""Training, evaluation and export of monocular depth networks; needs no ROS."""

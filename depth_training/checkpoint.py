@@ -1,0 +1,136 @@
+"""PyTorch checkpoints as safetensors files with the model file's contract in their header."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+from pathlib import Path
+
+import torch
+from omegaconf import OmegaConf
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from depth_estimation_ros.inference.model_file import CONTRACT_KEY, FORMAT_VERSION, InputContract, ModelContract
+from depth_estimation_ros.inference.model_file import OutputContract
+from depth_training.config import NetworkConfig, TrainingConfig
+from depth_training.metrics import NYU_EIGEN
+from depth_training.network.depth_network import DepthNetwork
+
+NETWORK_KEY = "depth_training.network"
+LICENCE = "Apache-2.0"
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that cannot be used; the message says why and what to do."""
+
+
+def git_revision() -> str:
+    """The revision of the code that made a model, ``unknown`` outside a checkout."""
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
+    try:
+        result = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return result.stdout.strip()
+
+
+def build_contract(config: TrainingConfig, validation_metrics: dict[str, float]) -> ModelContract:
+    """Fill in the contract of a network trained under ``config``.
+
+    Args:
+        config: The run's settings.
+        validation_metrics: Metric name to value on the validation split.
+    """
+    network, data = config.network, config.data
+    mean, std = DepthNetwork.input_statistics(network)
+    return ModelContract(
+        format_version=FORMAT_VERSION,
+        name=config.name,
+        encoder=network.encoder + (" (frozen)" if network.freeze_encoder else " (fine-tuned)"),
+        decoder=f"concatenated skips, widths {'/'.join(map(str, network.widths))}, {network.head} head",
+        licence=LICENCE,
+        git_revision=git_revision(),
+        training_data=f"{Path(data.pairs).parent.name}/{Path(data.pairs).name}, {data.split} split, seed {config.optimiser.seed}",
+        metrics={"protocol": NYU_EIGEN.describe(), "images": "validation split", **validation_metrics},
+        input=InputContract(
+            name="image",
+            layout="NCHW",
+            colour_order="RGB",
+            dtype="float32",
+            range=(0.0, 1.0),
+            normalisation="graph",
+            mean=mean,
+            std=std,
+            resize_filter="area",
+            native_height=data.native_height,
+            native_width=data.native_width,
+            size_multiple=2,
+            size_least=64,
+            size_most=1024,
+        ),
+        output=OutputContract(
+            name="depth",
+            stride=2,
+            quantity="z_depth",
+            unit="m",
+            scale=1.0,
+            offset=0.0,
+            least_depth_m=network.least_depth_m,
+            greatest_depth_m=network.greatest_depth_m,
+            confidence_name=None,
+            confidence_meaning=None,
+        ),
+        training_fx=data.fx * data.native_width / data.camera_width,
+        training_fy=data.fy * data.native_height / data.camera_height,
+    )
+
+
+def save_checkpoint(network: DepthNetwork, config: TrainingConfig, metrics: dict[str, float], path: Path) -> Path:
+    """Write a network's weights with its contract and architecture in the header; returns ``path``."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    header = {
+        CONTRACT_KEY: build_contract(config, metrics).to_json(),
+        NETWORK_KEY: json.dumps(dataclasses.asdict(config.network)),
+    }
+    save_file(tensors, path, metadata=header)
+    return path
+
+
+def load_checkpoint(path: Path) -> tuple[DepthNetwork, ModelContract]:
+    """Read a checkpoint back as a network in evaluation mode and its contract.
+
+    Raises:
+        CheckpointError: The file is missing, damaged or not one of ours.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"checkpoint {path} does not exist: give a model.safetensors that `train` wrote")
+    try:
+        with safe_open(path, "pt") as file:
+            header = file.metadata() or {}
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+    except SafetensorError as error:
+        raise CheckpointError(f"checkpoint {path} is damaged or no safetensors file ({error}): export it again") from error
+    missing = [key for key in (CONTRACT_KEY, NETWORK_KEY) if key not in header]
+    if missing:
+        raise CheckpointError(f"checkpoint {path} lacks {', '.join(missing)} in its header: give one that `train` wrote")
+    config = OmegaConf.to_object(OmegaConf.merge(NetworkConfig, OmegaConf.create(json.loads(header[NETWORK_KEY]))))
+    network = DepthNetwork(config)
+    network.load_state_dict(state)
+    return network.eval(), ModelContract.from_json(header[CONTRACT_KEY], str(path))
+
+
+class NetworkBackend:
+    """Runs a PyTorch network where the predictor expects a backend, so that checkpoints are judged as models are."""
+
+    def __init__(self, network: DepthNetwork, contract: ModelContract, device: str = "cpu"):
+        self.network = network.to(device)
+        self.device = device
+        self.output_name = contract.output.name
+
+    @torch.inference_mode()
+    def __call__(self, tensor) -> dict:
+        """Map a (1, 3, H, W) array to the network's outputs by name."""
+        depth_m = self.network(torch.from_numpy(tensor).to(self.device))
+        return {self.output_name: depth_m.cpu().numpy()}

@@ -1,0 +1,189 @@
+"""Every setting of a training run, as dataclasses that YAML presets and command-line overrides fill."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+
+class ConfigError(ValueError):
+    """A preset or an override that does not fit; the message names the key and the rule."""
+
+
+@dataclass
+class NetworkConfig:
+    """The architecture. Defaults that the paper does not state follow its reference [1].
+
+    Attributes:
+        encoder: ``mobilenet_v2`` or ``squeezenet1_0``.
+        freeze_encoder: Keep all encoder layers as pretrained (paper, section 2.1.1).
+        widths: Output channels of the decoder blocks, coarse to fine.
+        bottleneck_width: Channels after a 1x1 convolution on the bottleneck; null for none.
+        leaky_slope: Negative slope of the LeakyReLU in each decoder block.
+        head: ``linear`` (metres) or ``log_depth`` (bounded).
+        normalise: Subtract the ImageNet mean and divide by the deviation (paper, table 2).
+        mean_depth_m: Where the head's bias starts, metres.
+        least_depth_m: Least depth the network may answer, metres.
+        greatest_depth_m: Greatest depth the network may answer, metres.
+    """
+
+    encoder: str = "mobilenet_v2"
+    freeze_encoder: bool = True
+    widths: list[int] = field(default_factory=lambda: [128, 64, 32, 16])
+    bottleneck_width: int | None = None
+    leaky_slope: float = 0.2
+    head: str = "linear"
+    normalise: bool = True
+    mean_depth_m: float = 2.75
+    least_depth_m: float = 0.1
+    greatest_depth_m: float = 10.0
+
+
+@dataclass
+class DataConfig:
+    """What is trained on, and how it is varied.
+
+    Attributes:
+        pairs: CSV of image and depth pairs in the NYU2 layout (``image, depth, nyu_index``).
+        validation_share: Share of the images held apart for validation.
+        split: ``blocks`` (whole runs of consecutive ``nyu_index``, so that no room is on both sides) or ``frames``
+            (the paper's shuffled split, which leaks neighbouring frames of a room).
+        height: Height of a training crop at network resolution, pixels.
+        width: Width of a training crop at network resolution, pixels.
+        native_height: Height the whole image has at network resolution, pixels.
+        native_width: Width likewise; with ``native_height`` this sets the training focal length.
+        border: Pixels left out round the full image (NYU Depth V2 has a white border).
+        camera_height: Height of the full image, pixels.
+        camera_width: Width of the full image, pixels.
+        fx: Horizontal focal length of the camera at full size, pixels.
+        fy: Vertical focal length, likewise.
+        flip: Probability of a horizontal flip of image and depth.
+        channel_swap: Probability of a random permutation of the colour channels (paper, section 2.2).
+        grayscale: Probability of replacing the colours by the mean of R, G and B (paper, section 3.4).
+        jitter: Strength of brightness, contrast and saturation jitter; 0 for none.
+        zoom: Probability of a zoomed crop, seen as by a longer lens; its depth is told in the training camera's terms.
+        zoom_least: Least zoom factor.
+        zoom_greatest: Greatest zoom factor.
+        dequantise_m: Half a step of the stored depth in metres; uniform noise of that size hides the steps.
+        workers: Loader processes.
+    """
+
+    pairs: str = "???"
+    validation_share: float = 0.15
+    split: str = "blocks"
+    height: int = 224
+    width: int = 304
+    native_height: int = 240
+    native_width: int = 320
+    border: int = 8
+    camera_height: int = 480
+    camera_width: int = 640
+    fx: float = 518.8579
+    fy: float = 519.4696
+    flip: float = 0.5
+    channel_swap: float = 0.5
+    grayscale: float = 0.0
+    jitter: float = 0.0
+    zoom: float = 0.0
+    zoom_least: float = 1.0
+    zoom_greatest: float = 1.5
+    dequantise_m: float = 0.0
+    workers: int = 1
+
+
+@dataclass
+class LossConfig:
+    """The objective.
+
+    Attributes:
+        name: ``paper`` (section 2.3, metres) or ``log_depth`` (L1 in log depth, scale-invariant spread and gradients).
+        lambda_depth: Weight of the point-wise term of the paper's loss (0.1 in its reference [1]).
+        variance_focus: Share of the mean taken out of the scale-invariant term; below 1, or metric scale is lost.
+        gradient_weight: Weight of the multi-scale gradient term of ``log_depth``.
+    """
+
+    name: str = "paper"
+    lambda_depth: float = 0.1
+    variance_focus: float = 0.5
+    gradient_weight: float = 0.5
+
+
+@dataclass
+class OptimiserConfig:
+    """How the weights move.
+
+    Attributes:
+        epochs: Passes over the training images.
+        batch_size: Images per step.
+        learning_rate: Of the decoder and head; the peak of the schedule.
+        encoder_rate: Factor on the learning rate for an encoder that is not frozen.
+        weight_decay: Decoupled weight decay; 0 gives plain Adam (paper, section 2.4).
+        schedule: ``constant`` (the paper's Adam defaults) or ``one_cycle``.
+        clip_norm: Greatest gradient norm; 0 for no clipping.
+        ema_decay: Decay per step of the averaged weights that are validated and kept; 0 for none.
+        early_stopping: Validations without progress before the run ends; 0 for never.
+        seed: Of every random number generator.
+    """
+
+    epochs: int = 7
+    batch_size: int = 8
+    learning_rate: float = 1e-3
+    encoder_rate: float = 0.1
+    weight_decay: float = 0.0
+    schedule: str = "constant"
+    clip_norm: float = 0.0
+    ema_decay: float = 0.0
+    early_stopping: int = 0
+    seed: int = 0
+
+
+@dataclass
+class TrainingConfig:
+    """A whole run.
+
+    Attributes:
+        name: Name of the model that comes out, as written in its contract.
+        encoder_weights: ``imagenet`` (torchvision's download) or the path of a local .safetensors file.
+        network: Architecture.
+        data: Data and augmentation.
+        loss: Objective.
+        optimiser: Optimisation.
+    """
+
+    name: str = "depth_network"
+    encoder_weights: str = "imagenet"
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
+
+
+def load_config(preset: Path | None, overrides: list[str]) -> TrainingConfig:
+    """Read a YAML preset and apply ``key.subkey=value`` overrides.
+
+    Args:
+        preset: YAML file whose keys are those of :class:`TrainingConfig`; None for the defaults.
+        overrides: For example ``["optimiser.epochs=3", "data.pairs=train.csv"]``.
+
+    Raises:
+        ConfigError: A missing file, an unknown key, a value of the wrong type, or no ``data.pairs``.
+    """
+    if preset is not None and not preset.is_file():
+        raise ConfigError(f"preset {preset} does not exist: give the path of a YAML file such as config/training/*.yaml")
+    try:
+        config = OmegaConf.structured(TrainingConfig)
+        if preset is not None:
+            config = OmegaConf.merge(config, OmegaConf.load(preset))
+        config = OmegaConf.merge(config, OmegaConf.from_dotlist(overrides))
+        return OmegaConf.to_object(config)
+    except OmegaConfBaseException as error:
+        reason = str(error).splitlines()[0]
+        raise ConfigError(f"the configuration does not fit ({preset or 'defaults'}, {overrides}): {reason}") from error
+
+
+def save_config(config: TrainingConfig, path: Path) -> None:
+    """Write the resolved configuration as YAML, so that the run can be repeated from it."""
+    OmegaConf.save(OmegaConf.structured(config), path)

@@ -1,0 +1,55 @@
+"""Splitting pairs into training and validation (paper, section 2.4, and why its way leaks)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from depth_training.data.pairs import Pair, PairsError
+
+
+def consecutive_blocks(pairs: Sequence[Pair]) -> list[list[Pair]]:
+    """Group pairs into runs of consecutive indices; a gap in the index starts a new run.
+
+    Neighbouring indices are often frames of one room, so a run is the least that may be held apart.
+    """
+    ordered = sorted(pairs, key=lambda pair: pair.index)
+    starts = np.flatnonzero(np.diff([pair.index for pair in ordered]) > 1) + 1
+    return [list(block) for block in np.split(np.array(ordered, dtype=object), starts)]
+
+
+def split_pairs(pairs: Sequence[Pair], kind: str, validation_share: float, seed: int) -> tuple[list[Pair], list[Pair]]:
+    """Split into training and validation pairs.
+
+    Args:
+        pairs: All pairs.
+        kind: ``blocks`` keeps runs of consecutive indices whole; ``frames`` shuffles single frames, as the paper does,
+            and so puts neighbouring frames of one room on both sides.
+        validation_share: Share of the pairs to hold apart, between 0 and 1.
+        seed: Of the shuffle.
+
+    Returns:
+        (training, validation), each in order of index. With ``blocks`` the validation part is the first shuffled blocks
+        that together reach the share, so it may be larger by a part of one block.
+
+    Raises:
+        PairsError: One side would be empty, or ``kind`` is unknown.
+    """
+    if kind == "blocks":
+        units = consecutive_blocks(pairs)
+    elif kind == "frames":
+        units = [[pair] for pair in pairs]
+    else:
+        raise PairsError(f"unknown split {kind!r}: choose blocks or frames")
+    wanted = validation_share * len(pairs)
+    training: list[Pair] = []
+    validation: list[Pair] = []
+    for unit in np.random.default_rng(seed).permutation(len(units)):
+        (validation if len(validation) < wanted else training).extend(units[unit])
+    if not training or not validation:
+        raise PairsError(
+            f"the split {kind} of {len(pairs)} pairs with validation share {validation_share} leaves "
+            f"{len(training)} for training and {len(validation)} for validation: both need at least one"
+        )
+    return sorted(training, key=lambda pair: pair.index), sorted(validation, key=lambda pair: pair.index)

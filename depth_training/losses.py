@@ -1,0 +1,121 @@
+"""Training objectives (paper, section 2.3, and a log-depth one that keeps the metric scale)."""
+
+from __future__ import annotations
+
+import torch
+from kornia.filters import filter2d_separable, get_gaussian_kernel1d
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from depth_training.config import LossConfig
+
+SSIM_WINDOW = 11
+SSIM_SIGMA = 1.5
+
+
+def masked_mean(values: Tensor, known: Tensor) -> Tensor:
+    """Mean of the values where ``known``; 0 where nothing is known."""
+    return torch.where(known, values, 0.0).sum() / known.sum().clamp(min=1)
+
+
+def gradient_l1(error: Tensor, known: Tensor, step: int = 1) -> Tensor:
+    """L1 norm of the forward differences of an error map, where both pixels are known (paper, equation 3).
+
+    Args:
+        error: (B, 1, h, w) prediction minus truth.
+        known: (B, 1, h, w) bool.
+        step: Distance in pixels between the two.
+    """
+    horizontal = (error[..., step:] - error[..., :-step]).abs()
+    vertical = (error[..., step:, :] - error[..., :-step, :]).abs()
+    return masked_mean(horizontal, known[..., step:] & known[..., :-step]) + masked_mean(
+        vertical, known[..., step:, :] & known[..., :-step, :]
+    )
+
+
+def ssim_map(x: Tensor, y: Tensor, data_range: float) -> Tensor:
+    """Structural similarity with an 11-pixel Gaussian window of sigma 1.5, only for windows that lie wholly inside.
+
+    Returns:
+        (B, 1, h - 10, w - 10), each value in -1..1.
+    """
+    kernel = get_gaussian_kernel1d(SSIM_WINDOW, SSIM_SIGMA, device=x.device, dtype=x.dtype)
+
+    def blur(image: Tensor) -> Tensor:
+        return filter2d_separable(image, kernel, kernel, padding="valid")
+
+    c1, c2 = (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
+    mean_x, mean_y = blur(x), blur(y)
+    variance_x = blur(x * x) - mean_x.square()
+    variance_y = blur(y * y) - mean_y.square()
+    covariance = blur(x * y) - mean_x * mean_y
+    return ((2 * mean_x * mean_y + c1) * (2 * covariance + c2)) / (
+        (mean_x.square() + mean_y.square() + c1) * (variance_x + variance_y + c2)
+    )
+
+
+class PaperLoss(nn.Module):
+    """``lambda * L1 + gradient L1 + (1 - SSIM) / 2`` in metres (paper, equations 1 to 4).
+
+    SSIM windows that touch an unknown pixel are left out. The data range of SSIM is the greatest depth, 10 m.
+    """
+
+    def __init__(self, config: LossConfig, data_range_m: float = 10.0):
+        super().__init__()
+        self.lambda_depth = config.lambda_depth
+        self.data_range_m = data_range_m
+
+    def forward(self, predicted_m: Tensor, truth_m: Tensor) -> dict[str, Tensor]:
+        """Terms by name and their weighted sum as ``loss``; truth of 0 is unknown. Both (B, 1, h, w) metres."""
+        known = truth_m > 0
+        error = predicted_m - truth_m
+        whole_windows = F.max_pool2d((~known).float(), SSIM_WINDOW, stride=1) == 0
+        similarity = ssim_map(torch.where(known, predicted_m, 0.0), truth_m, self.data_range_m)
+        terms = {
+            "depth_l1": masked_mean(error.abs(), known),
+            "gradient": gradient_l1(error, known),
+            "ssim": masked_mean((1 - similarity) / 2, whole_windows),
+        }
+        return {**terms, "loss": self.lambda_depth * terms["depth_l1"] + terms["gradient"] + terms["ssim"]}
+
+
+class LogDepthLoss(nn.Module):
+    """L1 in log depth, the scale-invariant spread, and gradients over several pixels.
+
+    The truth of the training set is stored in steps of 39 mm, so that most neighbouring pixels are equal and some jump:
+    gradients are taken over 4, 8 and 16 pixels, where a step no longer matters, and never over one.
+    """
+
+    STEPS = (4, 8, 16)
+
+    def __init__(self, config: LossConfig):
+        super().__init__()
+        self.variance_focus = config.variance_focus
+        self.gradient_weight = config.gradient_weight
+
+    def forward(self, predicted_m: Tensor, truth_m: Tensor) -> dict[str, Tensor]:
+        """Terms by name and their weighted sum as ``loss``; truth of 0 is unknown. Both (B, 1, h, w) metres."""
+        known = truth_m > 0
+        error = torch.where(known, predicted_m.log() - torch.where(known, truth_m, 1.0).log(), 0.0)
+        count = known.sum((1, 2, 3)).clamp(min=1)
+        mean = error.sum((1, 2, 3)) / count
+        mean_square = error.square().sum((1, 2, 3)) / count
+        spread = (mean_square - self.variance_focus * mean.square() + 1e-6).sqrt().mean()
+        terms = {
+            "log_l1": masked_mean(error.abs(), known),
+            "spread": spread,
+            "gradient": torch.stack([gradient_l1(error, known, step) for step in self.STEPS]).mean(),
+        }
+        return {**terms, "loss": terms["log_l1"] + terms["spread"] + self.gradient_weight * terms["gradient"]}
+
+
+def build_loss(config: LossConfig) -> nn.Module:
+    """Make the objective that the configuration names.
+
+    Raises:
+        ValueError: An unknown name.
+    """
+    losses = {"paper": PaperLoss, "log_depth": LogDepthLoss}
+    if config.name not in losses:
+        raise ValueError(f"unknown loss {config.name!r}: choose one of {', '.join(losses)}")
+    return losses[config.name](config)

@@ -1,0 +1,1 @@
+"""The paper's encoder-decoder network and its parts."""

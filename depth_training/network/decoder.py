@@ -1,0 +1,71 @@
+"""The decoder: upsample, concatenate the skip connection, convolve (paper, sections 2.1.2 and 2.1.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class DecoderBlock(nn.Module):
+    """One step up in resolution.
+
+    "x2" is done as "to the size of the skip connection", so that an image of any size runs without padding.
+    The paper applies its LeakyReLU after the second convolution only; the slope 0.2 is that of its reference [1].
+    """
+
+    def __init__(self, in_channels: int, skip_channels: int, out_channels: int, leaky_slope: float = 0.2):
+        super().__init__()
+        self.conv1 = nn.Conv2d(in_channels + skip_channels, out_channels, kernel_size=3, padding=1)
+        self.conv2 = nn.Conv2d(out_channels, out_channels, kernel_size=3, padding=1)
+        self.activation = nn.LeakyReLU(leaky_slope)
+
+    def forward(self, x: Tensor, skip: Tensor) -> Tensor:
+        """Merge a (B, C, h, w) map with the (B, S, H, W) skip connection into (B, out, H, W)."""
+        x = F.interpolate(x, size=skip.shape[-2:], mode="bilinear", align_corners=False)
+        x = torch.cat([x, skip], dim=1)
+        return self.activation(self.conv2(self.conv1(x)))
+
+
+class Decoder(nn.Module):
+    """As many blocks as the encoder has skip connections, coarse to fine.
+
+    Args:
+        encoder_channels: Channels of the encoder's maps, fine to coarse, the last one the bottleneck.
+        widths: Output channels of each block, coarse to fine; one per skip connection.
+        bottleneck_width: Channels that a 1x1 convolution reduces the bottleneck to before the first block; None for
+            no such convolution (the paper's text has none, its reference [1] has one).
+        leaky_slope: Negative slope of the LeakyReLU.
+    """
+
+    def __init__(
+        self,
+        encoder_channels: Sequence[int],
+        widths: Sequence[int],
+        bottleneck_width: int | None = None,
+        leaky_slope: float = 0.2,
+    ):
+        super().__init__()
+        *skips, bottleneck = encoder_channels
+        if len(widths) != len(skips):
+            raise ValueError(
+                f"the decoder has {len(widths)} widths {list(widths)} but the encoder has {len(skips)} skip connections: "
+                "give one width per skip connection, coarse to fine"
+            )
+        self.reduce = nn.Conv2d(bottleneck, bottleneck_width, kernel_size=1) if bottleneck_width else nn.Identity()
+        inputs = [bottleneck_width or bottleneck, *widths[:-1]]
+        self.blocks = nn.ModuleList(
+            DecoderBlock(in_channels, skip_channels, width, leaky_slope)
+            for in_channels, skip_channels, width in zip(inputs, reversed(skips), widths, strict=True)
+        )
+        self.out_channels = widths[-1]
+
+    def forward(self, features: Sequence[Tensor]) -> Tensor:
+        """Decode feature maps, fine to coarse, into (B, out_channels, H/2, W/2)."""
+        *skips, x = features
+        x = self.reduce(x)
+        for block, skip in zip(self.blocks, reversed(skips), strict=True):
+            x = block(x, skip)
+        return x

@@ -1,0 +1,92 @@
+"""The whole network: RGB in, metric depth out (paper, section 2.1 and figure 1)."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from depth_training.config import NetworkConfig
+from depth_training.network.decoder import Decoder
+from depth_training.network.encoders import ENCODERS, Encoder
+
+
+class LinearHead(nn.Module):
+    """A linear 3x3 convolution that answers in metres, as in the paper's reference [1].
+
+    Its bias starts at the mean depth of the training set, so that the first steps are not spent on finding it.
+    """
+
+    def __init__(self, in_channels: int, config: NetworkConfig):
+        super().__init__()
+        self.conv = nn.Conv2d(in_channels, 1, kernel_size=3, padding=1)
+        nn.init.constant_(self.conv.bias, config.mean_depth_m)
+        self.least_depth_m = config.least_depth_m
+        self.greatest_depth_m = config.greatest_depth_m
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Depth in metres, (B, 1, h, w); clamped in evaluation mode only, where a clamp costs no gradient."""
+        depth_m = self.conv(x)
+        return depth_m if self.training else depth_m.clamp(self.least_depth_m, self.greatest_depth_m)
+
+
+class LogDepthHead(nn.Module):
+    """A 3x3 convolution through a sigmoid onto log depth, bounded by the least and the greatest depth.
+
+    Indoor errors are relative ones: a decimetre counts at one metre and hardly at eight.
+    """
+
+    def __init__(self, in_channels: int, config: NetworkConfig):
+        super().__init__()
+        self.conv = nn.Conv2d(in_channels, 1, kernel_size=3, padding=1)
+        self.log_least = math.log(config.least_depth_m)
+        self.log_range = math.log(config.greatest_depth_m) - self.log_least
+        share = (math.log(config.mean_depth_m) - self.log_least) / self.log_range
+        nn.init.constant_(self.conv.bias, math.log(share / (1 - share)))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Depth in metres, (B, 1, h, w), between the least and the greatest depth."""
+        return torch.exp(self.log_least + self.log_range * torch.sigmoid(self.conv(x)))
+
+
+HEADS: dict[str, type[nn.Module]] = {"linear": LinearHead, "log_depth": LogDepthHead}
+
+
+class DepthNetwork(nn.Module):
+    """Encoder, decoder and head, with the input normalisation inside.
+
+    Args:
+        config: Architecture; see :class:`depth_training.config.NetworkConfig`.
+        encoder_weights: As :class:`Encoder` takes them; None when a checkpoint is loaded afterwards.
+    """
+
+    def __init__(self, config: NetworkConfig, encoder_weights: str | None = None):
+        super().__init__()
+        if config.head not in HEADS:
+            raise ValueError(f"unknown head {config.head!r}: choose one of {', '.join(HEADS)}")
+        self.config = config
+        self.encoder = Encoder(config.encoder, encoder_weights, config.freeze_encoder)
+        self.decoder = Decoder(self.encoder.channels, config.widths, config.bottleneck_width, config.leaky_slope)
+        self.head = HEADS[config.head](self.decoder.out_channels, config)
+        mean, std = self.input_statistics(config)
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1))
+
+    @staticmethod
+    def input_statistics(config: NetworkConfig) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Mean and standard deviation per channel that the network applies to RGB in 0..1."""
+        spec = ENCODERS[config.encoder]
+        return (spec.mean, spec.std) if config.normalise else ((0.0,) * 3, (1.0,) * 3)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Predict depth.
+
+        Args:
+            image: (B, 3, H, W) RGB in 0..1, float.
+
+        Returns:
+            (B, 1, ceil(H/2), ceil(W/2)) z-depth in metres, for the training camera.
+        """
+        features = self.encoder((image - self.mean) / self.std)
+        return self.head(self.decoder(features))  # (B, 1, H/2, W/2) metres

@@ -1,0 +1,136 @@
+"""Image-classification encoders that yield one feature map per spatial scale (paper, section 2.1.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torchvision
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+
+class EncoderWeightsError(ValueError):
+    """Encoder weights that cannot be had or do not fit; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class EncoderSpec:
+    """What the decoder must know of an encoder.
+
+    Attributes:
+        build: torchvision constructor, called with ``weights=None`` or a weights name.
+        taps: Indices into ``features`` whose outputs leave the encoder, fine to coarse; the last one is the bottleneck.
+        channels: Channels at each tap.
+        mean: Per-channel mean of the RGB input in 0..1 that the pretrained weights expect.
+        std: Per-channel standard deviation, likewise.
+    """
+
+    build: Callable[..., nn.Module]
+    taps: tuple[int, ...]
+    channels: tuple[int, ...]
+    mean: tuple[float, float, float] = IMAGENET_MEAN
+    std: tuple[float, float, float] = IMAGENET_STD
+
+
+def _squeezenet1_0(**kwargs) -> nn.Module:
+    """SqueezeNet 1.0 with its first convolution padded by 3.
+
+    torchvision leaves that convolution unpadded, which insets the whole feature grid by about 3 pixels against the
+    image. Padding keeps the pretrained weights and puts every feature where the decoder's resizing assumes it to be.
+    """
+    model = torchvision.models.squeezenet1_0(**kwargs)
+    model.features[0].padding = (3, 3)
+    return model
+
+
+ENCODERS: dict[str, EncoderSpec] = {
+    # Five stride-2 stages; taps at 1/2, 1/4, 1/8, 1/16 and the 1280-channel bottleneck at 1/32.
+    "mobilenet_v2": EncoderSpec(torchvision.models.mobilenet_v2, (1, 3, 6, 13, 18), (16, 24, 32, 96, 1280)),
+    # Four stride-2 stages; taps at 1/2, 1/4, 1/8 and the bottleneck at 1/16.
+    "squeezenet1_0": EncoderSpec(_squeezenet1_0, (1, 5, 10, 12), (96, 256, 512, 512)),
+}
+
+
+def _load_weights(model: nn.Module, path: Path) -> None:
+    if not path.is_file():
+        raise EncoderWeightsError(f"encoder weights {path} do not exist: give a .safetensors file, or 'imagenet'")
+    state = load_file(path)
+    incompatible = model.load_state_dict(state, strict=False)
+    missing = [key for key in incompatible.missing_keys if key.startswith("features.")]
+    if missing or incompatible.unexpected_keys:
+        raise EncoderWeightsError(
+            f"encoder weights {path} do not fit the network: {len(missing)} tensors are missing (first: {missing[:1]}), "
+            f"{len(incompatible.unexpected_keys)} are unknown (first: {incompatible.unexpected_keys[:1]}); "
+            "give a file with torchvision's names for this encoder"
+        )
+
+
+def _build_features(name: str, weights: str | None) -> nn.Sequential:
+    spec = ENCODERS[name]
+    if weights == "imagenet":
+        try:
+            return spec.build(weights="IMAGENET1K_V1").features
+        except OSError as error:
+            raise EncoderWeightsError(
+                f"torchvision could not download the ImageNet weights of {name} ({error}): "
+                "give a local .safetensors file as encoder weights instead"
+            ) from error
+    model = spec.build(weights=None)
+    if weights is not None:
+        _load_weights(model, Path(weights))
+    return model.features
+
+
+class Encoder(nn.Module):
+    """A pretrained classifier without its last layer, as a feature pyramid.
+
+    BatchNorm statistics never move, frozen or not: ``train()`` leaves every BatchNorm in evaluation mode.
+
+    Args:
+        name: A key of :data:`ENCODERS`.
+        weights: ``"imagenet"`` for torchvision's download, the path of a .safetensors file with torchvision's names,
+            or None for random weights (a checkpoint will be loaded over them).
+        frozen: Whether all parameters stay as they are (the paper's choice).
+
+    Raises:
+        EncoderWeightsError: The weights cannot be had or do not fit.
+    """
+
+    def __init__(self, name: str, weights: str | None = None, frozen: bool = True):
+        super().__init__()
+        if name not in ENCODERS:
+            raise ValueError(f"unknown encoder {name!r}: choose one of {', '.join(ENCODERS)}")
+        self.spec = ENCODERS[name]
+        self.features = _build_features(name, weights)[: self.spec.taps[-1] + 1]
+        self.frozen = frozen
+        if frozen:
+            self.requires_grad_(False)
+
+    @property
+    def channels(self) -> Sequence[int]:
+        """Channels of the feature maps, fine to coarse."""
+        return self.spec.channels
+
+    def train(self, mode: bool = True) -> Encoder:
+        """Switch to training mode, with BatchNorm (and, if frozen, everything) kept in evaluation mode."""
+        super().train(mode and not self.frozen)
+        for module in self.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                module.eval()
+        return self
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        """Feature maps of a normalised (B, 3, H, W) image, fine to coarse, the last one the bottleneck."""
+        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
+            taps = []
+            for index, layer in enumerate(self.features):
+                image = layer(image)
+                if index in self.spec.taps:
+                    taps.append(image)
+        return taps
