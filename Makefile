@@ -1,0 +1,39 @@
+# Two commands for a machine without ROS: `make demo` and `make test`. Both fill .venv from setup.py, once.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+# make demo SOURCE=room | a folder of images | a video file | a webcam number
+SOURCE ?= room
+FRAMES ?= 60
+DEMO_ARGS ?=
+
+.PHONY: demo test lint clean
+
+demo: $(VENV)/.installed-demo
+	@exec $(BIN)/python -m depth_estimation_ros.demo.run --source "$(SOURCE)" --frames $(FRAMES) $(DEMO_ARGS)
+
+test: $(VENV)/.installed-test lint
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.installed-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+$(VENV)/.installed-demo: setup.py | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[ros,demo]'
+	@touch $@
+
+$(VENV)/.installed-test: setup.py | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[ros,demo,train,test]'
+	@touch $@ $(VENV)/.installed-demo
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+		{ echo "$(PYTHON) is older than 3.10: give a newer one, for example make $(MAKECMDGOALS) PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+clean:
+	rm -rf $(VENV) demo_output build install log *.egg-info

@@ -1,0 +1,142 @@
+"""The command line: train, evaluate, export."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import cv2
+import pandas as pd
+import typer
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.progress import track
+from rich.table import Table
+
+from depth_estimation_ros.inference.model_file import ModelFileError
+from depth_training.checkpoint import CheckpointError
+from depth_training.config import ConfigError, load_config
+from depth_training.data.pairs import PairsError, read_pair, read_pairs
+from depth_training.metrics import METRIC_NAMES, NYU_EIGEN
+
+# What a user can mend: shown as one sentence, status 2, no traceback.
+USER_ERRORS = (ModelFileError, CheckpointError, ConfigError, PairsError, OSError, ValueError)
+NYU_FX, NYU_FY = 518.8579, 519.4696
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Train, evaluate and export monocular depth networks. No ROS needed.",
+)
+console = Console()
+
+
+@app.command()
+def train(
+    preset: Annotated[Path | None, typer.Option(help="YAML preset, for example config/training/frozen_mobilenet_v2.yaml.")] = None,
+    output: Annotated[Path, typer.Option(help="Folder of the run: checkpoints, metrics.csv, config.yaml, model.safetensors.")] = Path("runs/run"),
+    resume: Annotated[bool, typer.Option(help="Go on from the last checkpoint in the folder, if there is one.")] = False,
+    overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Settings over the preset's, for example optimiser.epochs=3.")] = None,
+) -> None:
+    """Train a network from a preset.
+
+    The data come from `data.pairs=FILE.csv` (columns image, depth, nyu_index), encoder weights from
+    `encoder_weights=imagenet` (torchvision's download) or `encoder_weights=FILE.safetensors` where nothing can be downloaded.
+
+    Example: python -m depth_training train --preset config/training/frozen_mobilenet_v2.yaml --output runs/frozen
+    data.pairs=../shared/data/nyu2/train.csv encoder_weights=../shared/weights/mobilenet_v2_imagenet_features.safetensors
+    """
+    from depth_training.training import train as run_training
+
+    config = load_config(preset, overrides or [])
+    if output.joinpath("last.ckpt").exists() and not resume:
+        raise ConfigError(f"{output} already holds a run: add --resume to go on with it, or give another --output")
+    checkpoint = run_training(config, output, resume)
+    console.print(f"best network: {checkpoint}")
+
+
+@app.command()
+def evaluate(
+    pairs: Annotated[Path, typer.Option(help="CSV file with the columns image, depth (16-bit png, millimetres).")],
+    model: Annotated[str, typer.Option(help="A bundled name, an .onnx or .pt2 file, or a .safetensors checkpoint.")] = "default",
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the result here.")] = None,
+    csv_file: Annotated[Path | None, typer.Option("--csv", help="Write one row per image here.")] = None,
+    picture: Annotated[Path | None, typer.Option(help="Draw the best, the median and the worst image here (png).")] = None,
+    fx: Annotated[float, typer.Option(help="Focal length of the images, pixels; the default is NYU Depth V2's.")] = NYU_FX,
+    fy: Annotated[float, typer.Option(help="Likewise, vertical.")] = NYU_FY,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+) -> None:
+    """Judge a model on image and depth pairs.
+
+    Protocol nyu-eigen: 480x640, Eigen crop, truth in (0.001, 10) m, per image and then averaged, no alignment, no flip
+    averaging. `rmse` is in metres; `rmse_relative` is what the paper calls rms. Intervals are 95 % bootstrap over images.
+    """
+    from depth_training.evaluation import Camera, evaluate_pairs, open_model, summarise
+
+    cv2.setNumThreads(1)
+    predictor = open_model(model, device)
+    listed = read_pairs(pairs)
+    camera = Camera(fx, fy)
+    rows = pd.DataFrame(
+        track(evaluate_pairs(predictor, listed, camera), f"evaluating {model}", len(listed), console=console)
+    )
+    result = summarise(rows, predictor.contract.name)
+    table = Table("metric", "mean", "95 % interval", title=f"{model} on {result['images']} images")
+    for name in METRIC_NAMES:
+        low, high = result["interval95"][name]
+        table.add_row(name, f"{result[name]:.4f}", f"{low:.4f} to {high:.4f}")
+    console.print(table)
+    console.print(result["protocol"], style="dim")
+    if json_file:
+        json_file.write_text(json.dumps(result, indent=2) + "\n")
+    if csv_file:
+        rows.to_csv(csv_file, index=False)
+    if picture:
+        _draw_best_median_worst(predictor, listed, rows, camera, picture)
+
+
+def _draw_best_median_worst(predictor, pairs, rows: pd.DataFrame, camera, path: Path) -> None:
+    from depth_training.evaluation import predict_depth
+    from depth_training.report import Example, draw_examples
+
+    order = rows["abs_rel"].argsort().to_numpy()
+    examples = []
+    for label, row in (("best", order[0]), ("median", order[len(order) // 2]), ("worst", order[-1])):
+        image_rgb, truth_m = read_pair(pairs[row])
+        predicted_m = predict_depth(predictor, image_rgb, camera)
+        caption = f"{label}: {rows['image'][row]}\nabs_rel {rows['abs_rel'][row]:.3f}"
+        examples.append(Example(image_rgb, predicted_m, truth_m, caption))
+    console.print(f"picture: {draw_examples(examples, path)}")
+
+
+@app.command()
+def export(
+    checkpoint: Annotated[Path, typer.Argument(help="model.safetensors of a run.")],
+    output: Annotated[Path, typer.Argument(help="A file ending in .onnx (ONNX Runtime) or .pt2 (PyTorch, for CUDA).")],
+    half: Annotated[bool, typer.Option(help="Store large ONNX weights as float16: half the file, same computation.")] = True,
+    metrics: Annotated[Path | None, typer.Option(help="JSON of `evaluate` to record in the contract.")] = None,
+) -> None:
+    """Export a checkpoint for the robot, with everything the runtime must know inside the file."""
+    from depth_training.export import export_checkpoint
+
+    recorded = json.loads(metrics.read_text()) if metrics else None
+    path = export_checkpoint(checkpoint, output, half, recorded)
+    console.print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
+
+
+def main() -> None:
+    """Run the command line; errors a user can mend end in one sentence and status 2."""
+    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[RichHandler(console=console, show_path=False)])
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    try:
+        app()
+    except USER_ERRORS as error:
+        console.print(f"error: {error}", style="red", highlight=False, soft_wrap=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        console.print("interrupted", style="red")
+        sys.exit(130)
