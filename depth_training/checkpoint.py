@@ -7,13 +7,13 @@ import json
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import torch
-from omegaconf import OmegaConf
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from depth_estimation_ros.inference.model_file import CONTRACT_KEY, FORMAT_VERSION, InputContract, ModelContract
-from depth_estimation_ros.inference.model_file import OutputContract
+from depth_estimation_ros.inference.contract import FORMAT_VERSION, InputContract, ModelContract, OutputContract
+from depth_estimation_ros.inference.model_file import CONTRACT_KEY
 from depth_training.config import NetworkConfig, TrainingConfig
 from depth_training.metrics import NYU_EIGEN
 from depth_training.network.depth_network import DepthNetwork
@@ -52,7 +52,7 @@ def build_contract(config: TrainingConfig, validation_metrics: dict[str, float])
         decoder=f"concatenated skips, widths {'/'.join(map(str, network.widths))}, {network.head} head",
         licence=LICENCE,
         git_revision=git_revision(),
-        training_data=f"{Path(data.pairs).parent.name}/{Path(data.pairs).name}, {data.split} split, seed {config.optimiser.seed}",
+        training_data=f"{'/'.join(Path(data.pairs).parts[-2:])}, {data.split} split, seed {config.optimiser.seed}",
         metrics={"protocol": NYU_EIGEN.describe(), "images": "validation split", **validation_metrics},
         input=InputContract(
             name="image",
@@ -111,12 +111,15 @@ def load_checkpoint(path: Path) -> tuple[DepthNetwork, ModelContract]:
             header = file.metadata() or {}
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
     except SafetensorError as error:
-        raise CheckpointError(f"checkpoint {path} is damaged or no safetensors file ({error}): export it again") from error
+        raise CheckpointError(
+            f"checkpoint {path} is damaged or no safetensors file ({error}): export it again"
+        ) from error
     missing = [key for key in (CONTRACT_KEY, NETWORK_KEY) if key not in header]
     if missing:
-        raise CheckpointError(f"checkpoint {path} lacks {', '.join(missing)} in its header: give one that `train` wrote")
-    config = OmegaConf.to_object(OmegaConf.merge(NetworkConfig, OmegaConf.create(json.loads(header[NETWORK_KEY]))))
-    network = DepthNetwork(config)
+        raise CheckpointError(
+            f"checkpoint {path} lacks {', '.join(missing)} in its header: give one that `train` wrote"
+        )
+    network = DepthNetwork(NetworkConfig(**json.loads(header[NETWORK_KEY])))
     network.load_state_dict(state)
     return network.eval(), ModelContract.from_json(header[CONTRACT_KEY], str(path))
 
@@ -124,13 +127,15 @@ def load_checkpoint(path: Path) -> tuple[DepthNetwork, ModelContract]:
 class NetworkBackend:
     """Runs a PyTorch network where the predictor expects a backend, so that checkpoints are judged as models are."""
 
+    name = "torch"
+
     def __init__(self, network: DepthNetwork, contract: ModelContract, device: str = "cpu"):
         self.network = network.to(device)
         self.device = device
         self.output_name = contract.output.name
 
     @torch.inference_mode()
-    def __call__(self, tensor) -> dict:
+    def __call__(self, tensor: np.ndarray) -> dict[str, np.ndarray]:
         """Map a (1, 3, H, W) array to the network's outputs by name."""
         depth_m = self.network(torch.from_numpy(tensor).to(self.device))
         return {self.output_name: depth_m.cpu().numpy()}

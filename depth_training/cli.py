@@ -20,7 +20,7 @@ from depth_estimation_ros.inference.model_file import ModelFileError
 from depth_training.checkpoint import CheckpointError
 from depth_training.config import ConfigError, load_config
 from depth_training.data.pairs import PairsError, read_pair, read_pairs
-from depth_training.metrics import METRIC_NAMES, NYU_EIGEN
+from depth_training.metrics import METRIC_NAMES
 
 # What a user can mend: shown as one sentence, status 2, no traceback.
 USER_ERRORS = (ModelFileError, CheckpointError, ConfigError, PairsError, OSError, ValueError)
@@ -37,18 +37,29 @@ console = Console()
 
 @app.command()
 def train(
-    preset: Annotated[Path | None, typer.Option(help="YAML preset, for example config/training/frozen_mobilenet_v2.yaml.")] = None,
-    output: Annotated[Path, typer.Option(help="Folder of the run: checkpoints, metrics.csv, config.yaml, model.safetensors.")] = Path("runs/run"),
-    resume: Annotated[bool, typer.Option(help="Go on from the last checkpoint in the folder, if there is one.")] = False,
-    overrides: Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Settings over the preset's, for example optimiser.epochs=3.")] = None,
+    preset: Annotated[
+        Path | None, typer.Option(help="YAML preset, for example config/training/frozen_mobilenet_v2.yaml.")
+    ] = None,
+    output: Annotated[
+        Path, typer.Option(help="Folder of the run: checkpoints, metrics.csv, config.yaml, model.safetensors.")
+    ] = Path("runs/run"),
+    resume: Annotated[
+        bool, typer.Option(help="Go on from the last checkpoint in the folder, if there is one.")
+    ] = False,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[KEY=VALUE]...", help="Settings over the preset's, for example optimiser.epochs=3."),
+    ] = None,
 ) -> None:
     """Train a network from a preset.
 
     The data come from `data.pairs=FILE.csv` (columns image, depth, nyu_index), encoder weights from
-    `encoder_weights=imagenet` (torchvision's download) or `encoder_weights=FILE.safetensors` where nothing can be downloaded.
+    `encoder_weights=imagenet` (torchvision's download) or, where nothing can be downloaded,
+    `encoder_weights=FILE.safetensors`.
 
     Example: python -m depth_training train --preset config/training/frozen_mobilenet_v2.yaml --output runs/frozen
-    data.pairs=../shared/data/nyu2/train.csv encoder_weights=../shared/weights/mobilenet_v2_imagenet_features.safetensors
+    data.pairs=../shared/data/nyu2/train.csv
+    encoder_weights=../shared/weights/mobilenet_v2_imagenet_features.safetensors
     """
     from depth_training.training import train as run_training
 
@@ -62,18 +73,25 @@ def train(
 @app.command()
 def evaluate(
     pairs: Annotated[Path, typer.Option(help="CSV file with the columns image, depth (16-bit png, millimetres).")],
-    model: Annotated[str, typer.Option(help="A bundled name, an .onnx or .pt2 file, or a .safetensors checkpoint.")] = "default",
+    model: Annotated[
+        str, typer.Option(help="A bundled name, an .onnx or .pt2 file, or a .safetensors checkpoint.")
+    ] = "default",
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the result here.")] = None,
     csv_file: Annotated[Path | None, typer.Option("--csv", help="Write one row per image here.")] = None,
-    picture: Annotated[Path | None, typer.Option(help="Draw the best, the median and the worst image here (png).")] = None,
-    fx: Annotated[float, typer.Option(help="Focal length of the images, pixels; the default is NYU Depth V2's.")] = NYU_FX,
+    picture: Annotated[
+        Path | None, typer.Option(help="Draw the best, the median and the worst image here (png).")
+    ] = None,
+    fx: Annotated[
+        float, typer.Option(help="Focal length of the images, pixels; the default is NYU Depth V2's.")
+    ] = NYU_FX,
     fy: Annotated[float, typer.Option(help="Likewise, vertical.")] = NYU_FY,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
 ) -> None:
     """Judge a model on image and depth pairs.
 
     Protocol nyu-eigen: 480x640, Eigen crop, truth in (0.001, 10) m, per image and then averaged, no alignment, no flip
-    averaging. `rmse` is in metres; `rmse_relative` is what the paper calls rms. Intervals are 95 % bootstrap over images.
+    averaging. `rmse` is in metres; `rmse_relative` is what the paper calls rms. Intervals are 95 % bootstrap over
+    images.
     """
     from depth_training.evaluation import Camera, evaluate_pairs, open_model, summarise
 
@@ -117,7 +135,9 @@ def _draw_best_median_worst(predictor, pairs, rows: pd.DataFrame, camera, path: 
 def export(
     checkpoint: Annotated[Path, typer.Argument(help="model.safetensors of a run.")],
     output: Annotated[Path, typer.Argument(help="A file ending in .onnx (ONNX Runtime) or .pt2 (PyTorch, for CUDA).")],
-    half: Annotated[bool, typer.Option(help="Store large ONNX weights as float16: half the file, same computation.")] = True,
+    half: Annotated[
+        bool, typer.Option(help="Store large ONNX weights as float16: half the file, same computation.")
+    ] = True,
     metrics: Annotated[Path | None, typer.Option(help="JSON of `evaluate` to record in the contract.")] = None,
 ) -> None:
     """Export a checkpoint for the robot, with everything the runtime must know inside the file."""
@@ -130,7 +150,9 @@ def export(
 
 def main() -> None:
     """Run the command line; errors a user can mend end in one sentence and status 2."""
-    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[RichHandler(console=console, show_path=False)])
+    logging.basicConfig(
+        level=logging.INFO, format="%(message)s", handlers=[RichHandler(console=console, show_path=False)]
+    )
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     try:
         app()

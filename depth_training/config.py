@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
@@ -23,6 +24,7 @@ class NetworkConfig:
         widths: Output channels of the decoder blocks, coarse to fine.
         bottleneck_width: Channels after a 1x1 convolution on the bottleneck; null for none.
         leaky_slope: Negative slope of the LeakyReLU in each decoder block.
+        decoder_batch_norm: BatchNorm after every convolution of the decoder.
         head: ``linear`` (metres) or ``log_depth`` (bounded).
         normalise: Subtract the ImageNet mean and divide by the deviation (paper, table 2).
         mean_depth_m: Where the head's bias starts, metres.
@@ -35,6 +37,7 @@ class NetworkConfig:
     widths: list[int] = field(default_factory=lambda: [128, 64, 32, 16])
     bottleneck_width: int | None = None
     leaky_slope: float = 0.2
+    decoder_batch_norm: bool = False
     head: str = "linear"
     normalise: bool = True
     mean_depth_m: float = 2.75
@@ -172,13 +175,15 @@ def load_config(preset: Path | None, overrides: list[str]) -> TrainingConfig:
         ConfigError: A missing file, an unknown key, a value of the wrong type, or no ``data.pairs``.
     """
     if preset is not None and not preset.is_file():
-        raise ConfigError(f"preset {preset} does not exist: give the path of a YAML file such as config/training/*.yaml")
+        raise ConfigError(
+            f"preset {preset} does not exist: give the path of a YAML file such as config/training/*.yaml"
+        )
     try:
         config = OmegaConf.structured(TrainingConfig)
         if preset is not None:
             config = OmegaConf.merge(config, OmegaConf.load(preset))
         config = OmegaConf.merge(config, OmegaConf.from_dotlist(overrides))
-        return OmegaConf.to_object(config)
+        return cast(TrainingConfig, OmegaConf.to_object(config))
     except OmegaConfBaseException as error:
         reason = str(error).splitlines()[0]
         raise ConfigError(f"the configuration does not fit ({preset or 'defaults'}, {overrides}): {reason}") from error

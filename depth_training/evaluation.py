@@ -75,7 +75,7 @@ def predict_depth(predictor: Predictor, image_rgb: np.ndarray, camera: Camera) -
 
 def evaluate_pairs(
     predictor: Predictor, pairs: Iterable[Pair], camera: Camera, protocol: Protocol = NYU_EIGEN
-) -> Iterator[dict[str, float]]:
+) -> Iterator[dict[str, float | str]]:
     """Yield one row per pair: the image's name and every metric.
 
     Raises:
@@ -84,9 +84,12 @@ def evaluate_pairs(
     for pair in pairs:
         image_rgb, depth_m = read_pair(pair)
         predicted_m = predict_depth(predictor, image_rgb, camera)
-        batch = [torch.from_numpy(np.ascontiguousarray(map_m))[None, None] for map_m in (predicted_m, depth_m)]
-        metrics = per_image_metrics(*batch, protocol)
+        metrics = per_image_metrics(_as_batch(predicted_m), _as_batch(depth_m), protocol)
         yield {"image": pair.image.name, **{name: float(value) for name, value in metrics.items()}}
+
+
+def _as_batch(depth_m: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(np.ascontiguousarray(depth_m))[None, None]  # (1, 1, H, W)
 
 
 def bootstrap_interval(values: np.ndarray, seed: int = 0) -> tuple[float, float]:

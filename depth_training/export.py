@@ -10,12 +10,11 @@ import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
-from depth_estimation_ros.inference.model_file import CONTRACT_KEY, ModelContract
+from depth_estimation_ros.inference.model_file import CONTRACT_FILE, CONTRACT_KEY, ModelContract
 from depth_training.checkpoint import load_checkpoint
 from depth_training.network.depth_network import DepthNetwork
 
 OPSET = 18
-CONTRACT_FILE = "contract.json"
 # Smaller tensors (biases, shapes) gain nothing from half precision and may be indices.
 LEAST_HALF_ELEMENTS = 256
 

@@ -37,8 +37,8 @@ class Protocol:
         """Say the protocol in one line, for reports and model files."""
         return (
             f"{self.name}: {self.height}x{self.width}, rows {self.rows[0]}:{self.rows[1]}, columns "
-            f"{self.columns[0]}:{self.columns[1]}, truth in ({self.least_depth_m}, {self.greatest_depth_m}) m, predictions "
-            "clipped to it, per image then mean, no alignment, no flip averaging, single scale"
+            f"{self.columns[0]}:{self.columns[1]}, truth in ({self.least_depth_m}, {self.greatest_depth_m}) m, "
+            "predictions clipped to it, per image then mean, no alignment, no flip averaging, single scale"
         )
 
 
@@ -91,6 +91,8 @@ class DepthMetrics(Metric):
     """Streaming mean over images of :func:`per_image_metrics`; sums and counts are reduced across processes."""
 
     full_state_update = False
+    sums: Tensor
+    images: Tensor
 
     def __init__(self, protocol: Protocol = NYU_EIGEN):
         super().__init__()

@@ -25,7 +25,9 @@ class Example:
 
 def draw_examples(examples: Sequence[Example], path: Path) -> Path:
     """Draw rows of input, depth, truth and relative error, each with its scale; returns ``path``."""
-    figure, axes = plt.subplots(len(examples), 4, figsize=(15, 3.1 * len(examples)), squeeze=False, layout="constrained")
+    figure, axes = plt.subplots(
+        len(examples), 4, figsize=(15, 3.1 * len(examples)), squeeze=False, layout="constrained"
+    )
     for row, example in zip(axes, examples, strict=True):
         known = example.truth_m > 0
         truth_m = np.where(known, example.truth_m, np.nan)

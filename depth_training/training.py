@@ -72,7 +72,7 @@ class DepthModule(pl.LightningModule):
         settings = self.config.optimiser
         encoder = [p for p in self.network.encoder.parameters() if p.requires_grad]
         rest = [p for part in (self.network.decoder, self.network.head) for p in part.parameters()]
-        groups = [{"params": rest, "lr": settings.learning_rate}]
+        groups: list[dict] = [{"params": rest, "lr": settings.learning_rate}]
         if encoder:
             groups.append({"params": encoder, "lr": settings.learning_rate * settings.encoder_rate})
         optimiser = torch.optim.AdamW(groups, weight_decay=settings.weight_decay)
@@ -91,10 +91,17 @@ def build_loaders(config: DataConfig, batch_size: int, seed: int) -> tuple[DataL
     """Split the pairs and make the training and the validation loader."""
     training, validation = split_pairs(read_pairs(Path(config.pairs)), config.split, config.validation_share, seed)
     logger.info("%d training and %d validation pairs (%s)", len(training), len(validation), config.split)
-    shared = {"num_workers": config.workers, "persistent_workers": config.workers > 0}
+    workers, keep = config.workers, config.workers > 0
     return (
-        DataLoader(TrainingPairs(training, config), batch_size, shuffle=True, drop_last=True, **shared),
-        DataLoader(FullPairs(validation, config), batch_size, **shared),
+        DataLoader(
+            TrainingPairs(training, config),
+            batch_size,
+            shuffle=True,
+            drop_last=True,
+            num_workers=workers,
+            persistent_workers=keep,
+        ),
+        DataLoader(FullPairs(validation, config), batch_size, num_workers=workers, persistent_workers=keep),
     )
 
 

@@ -27,7 +27,11 @@ ARGUMENTS = (
     ("use_sim_time", "false", "Take the time from /clock"),
     ("log_level", "info", "debug, info, warn, error or fatal"),
     ("rviz", "false", "Also start rviz2 with the package's view"),
-    ("rviz_frame", "camera_optical_frame", "Fixed frame of rviz2: the frame_id of the camera's images, or any frame in tf"),
+    (
+        "rviz_frame",
+        "camera_optical_frame",
+        "Fixed frame of rviz2: the frame_id of the camera's images, or any frame in tf",
+    ),
 )
 NODE_PARAMETERS = ("image_transport", "model", "device")
 
@@ -74,5 +78,7 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
 
 def generate_launch_description() -> LaunchDescription:
     """Declare the arguments; ``ros2 launch … --show-args`` lists them with their descriptions."""
-    declared = [DeclareLaunchArgument(name, default_value=default, description=text) for name, default, text in ARGUMENTS]
+    declared = [
+        DeclareLaunchArgument(name, default_value=default, description=text) for name, default, text in ARGUMENTS
+    ]
     return LaunchDescription([*declared, OpaqueFunction(function=start)])

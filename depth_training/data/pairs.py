@@ -44,7 +44,9 @@ def read_pairs(csv: Path) -> list[Pair]:
     try:
         table = pd.read_csv(csv)
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise PairsError(f"pairs file {csv} is not a CSV table ({error}): give one with the columns image, depth") from error
+        raise PairsError(
+            f"pairs file {csv} is not a CSV table ({error}): give one with the columns image, depth"
+        ) from error
     missing = [column for column in ("image", "depth") if column not in table.columns]
     if missing:
         raise PairsError(

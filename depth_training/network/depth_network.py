@@ -11,6 +11,13 @@ from depth_training.config import NetworkConfig
 from depth_training.network.decoder import Decoder
 from depth_training.network.encoders import ENCODERS, Encoder
 
+Triple = tuple[float, float, float]
+
+
+def _set_bias(conv: nn.Conv2d, value: float) -> None:
+    assert conv.bias is not None  # both heads have one
+    nn.init.constant_(conv.bias, value)
+
 
 class LinearHead(nn.Module):
     """A linear 3x3 convolution that answers in metres, as in the paper's reference [1].
@@ -21,7 +28,7 @@ class LinearHead(nn.Module):
     def __init__(self, in_channels: int, config: NetworkConfig):
         super().__init__()
         self.conv = nn.Conv2d(in_channels, 1, kernel_size=3, padding=1)
-        nn.init.constant_(self.conv.bias, config.mean_depth_m)
+        _set_bias(self.conv, config.mean_depth_m)
         self.least_depth_m = config.least_depth_m
         self.greatest_depth_m = config.greatest_depth_m
 
@@ -43,7 +50,7 @@ class LogDepthHead(nn.Module):
         self.log_least = math.log(config.least_depth_m)
         self.log_range = math.log(config.greatest_depth_m) - self.log_least
         share = (math.log(config.mean_depth_m) - self.log_least) / self.log_range
-        nn.init.constant_(self.conv.bias, math.log(share / (1 - share)))
+        _set_bias(self.conv, math.log(share / (1 - share)))
 
     def forward(self, x: Tensor) -> Tensor:
         """Depth in metres, (B, 1, h, w), between the least and the greatest depth."""
@@ -61,23 +68,28 @@ class DepthNetwork(nn.Module):
         encoder_weights: As :class:`Encoder` takes them; None when a checkpoint is loaded afterwards.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, config: NetworkConfig, encoder_weights: str | None = None):
         super().__init__()
         if config.head not in HEADS:
             raise ValueError(f"unknown head {config.head!r}: choose one of {', '.join(HEADS)}")
         self.config = config
         self.encoder = Encoder(config.encoder, encoder_weights, config.freeze_encoder)
-        self.decoder = Decoder(self.encoder.channels, config.widths, config.bottleneck_width, config.leaky_slope)
+        self.decoder = Decoder(
+            self.encoder.channels, config.widths, config.bottleneck_width, config.leaky_slope, config.decoder_batch_norm
+        )
         self.head = HEADS[config.head](self.decoder.out_channels, config)
         mean, std = self.input_statistics(config)
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1))
 
     @staticmethod
-    def input_statistics(config: NetworkConfig) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    def input_statistics(config: NetworkConfig) -> tuple[Triple, Triple]:
         """Mean and standard deviation per channel that the network applies to RGB in 0..1."""
         spec = ENCODERS[config.encoder]
-        return (spec.mean, spec.std) if config.normalise else ((0.0,) * 3, (1.0,) * 3)
+        return (spec.mean, spec.std) if config.normalise else ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 
     def forward(self, image: Tensor) -> Tensor:
         """Predict depth.

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
-import torch
 import torchvision
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -65,8 +65,8 @@ def _load_weights(model: nn.Module, path: Path) -> None:
     missing = [key for key in incompatible.missing_keys if key.startswith("features.")]
     if missing or incompatible.unexpected_keys:
         raise EncoderWeightsError(
-            f"encoder weights {path} do not fit the network: {len(missing)} tensors are missing (first: {missing[:1]}), "
-            f"{len(incompatible.unexpected_keys)} are unknown (first: {incompatible.unexpected_keys[:1]}); "
+            f"encoder weights {path} do not fit the network: {len(missing)} tensors are missing (first: {missing[:1]}) "
+            f"and {len(incompatible.unexpected_keys)} are unknown (first: {incompatible.unexpected_keys[:1]}); "
             "give a file with torchvision's names for this encoder"
         )
 
@@ -75,7 +75,7 @@ def _build_features(name: str, weights: str | None) -> nn.Sequential:
     spec = ENCODERS[name]
     if weights == "imagenet":
         try:
-            return spec.build(weights="IMAGENET1K_V1").features
+            return cast(nn.Sequential, spec.build(weights="IMAGENET1K_V1").features)
         except OSError as error:
             raise EncoderWeightsError(
                 f"torchvision could not download the ImageNet weights of {name} ({error}): "
@@ -84,7 +84,7 @@ def _build_features(name: str, weights: str | None) -> nn.Sequential:
     model = spec.build(weights=None)
     if weights is not None:
         _load_weights(model, Path(weights))
-    return model.features
+    return cast(nn.Sequential, model.features)
 
 
 class Encoder(nn.Module):
@@ -127,10 +127,9 @@ class Encoder(nn.Module):
 
     def forward(self, image: Tensor) -> list[Tensor]:
         """Feature maps of a normalised (B, 3, H, W) image, fine to coarse, the last one the bottleneck."""
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
-            taps = []
-            for index, layer in enumerate(self.features):
-                image = layer(image)
-                if index in self.spec.taps:
-                    taps.append(image)
+        taps = []
+        for index, layer in enumerate(self.features):
+            image = layer(image)
+            if index in self.spec.taps:
+                taps.append(image)
         return taps
