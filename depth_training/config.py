@@ -19,12 +19,13 @@ class NetworkConfig:
     """The architecture. Defaults that the paper does not state follow its reference [1].
 
     Attributes:
-        encoder: ``mobilenet_v2`` or ``squeezenet1_0``.
+        encoder: ``mobilenet_v2``, ``squeezenet1_0`` or ``efficientnet_lite0``.
         freeze_encoder: Keep all encoder layers as pretrained (paper, section 2.1.1).
         widths: Output channels of the decoder blocks, coarse to fine.
         bottleneck_width: Channels after a 1x1 convolution on the bottleneck; null for none.
         leaky_slope: Negative slope of the LeakyReLU in each decoder block.
         decoder_batch_norm: BatchNorm after every convolution of the decoder.
+        global_context: Add a summary of the whole image at the bottleneck.
         head: ``linear`` (metres) or ``log_depth`` (bounded).
         normalise: Subtract the ImageNet mean and divide by the deviation (paper, table 2).
         mean_depth_m: Where the head's bias starts, metres.
@@ -38,6 +39,7 @@ class NetworkConfig:
     bottleneck_width: int | None = None
     leaky_slope: float = 0.2
     decoder_batch_norm: bool = False
+    global_context: bool = False
     head: str = "linear"
     normalise: bool = True
     mean_depth_m: float = 2.75

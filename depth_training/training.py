@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import Any, cast
 
 import pytorch_lightning as pl
 import torch
@@ -144,7 +145,7 @@ def train(config: TrainingConfig, run: Path, resume: bool = False) -> Path:
     best, callbacks = _callbacks(config, run)
     trainer = pl.Trainer(
         max_epochs=config.optimiser.epochs,
-        precision=config.optimiser.precision,
+        precision=cast(Any, config.optimiser.precision),
         gradient_clip_val=config.optimiser.clip_norm or None,
         callbacks=callbacks,
         logger=CSVLogger(run, name="logs"),

@@ -49,6 +49,22 @@ class DecoderBlock(nn.Module):
         return self.activation(self.norm2(self.conv2(self.norm1(self.conv1(x)))))
 
 
+class GlobalContext(nn.Module):
+    """Adds what the whole image says to every place of the bottleneck: the size of a room is seen at no single place.
+
+    Dropout keeps the few hundred rooms of a small training set from being learnt by heart.
+    """
+
+    def __init__(self, channels: int, dropout: float = 0.3):
+        super().__init__()
+        self.dropout = nn.Dropout(dropout)
+        self.linear = nn.Conv2d(channels, channels, kernel_size=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Add a (B, C, 1, 1) summary to a (B, C, h, w) map."""
+        return x + self.linear(self.dropout(x.mean((2, 3), keepdim=True)))
+
+
 class Decoder(nn.Module):
     """As many blocks as the encoder has skip connections, coarse to fine.
 
@@ -59,6 +75,7 @@ class Decoder(nn.Module):
             no such convolution (the paper's text has none, its reference [1] has one).
         leaky_slope: Negative slope of the LeakyReLU.
         batch_norm: BatchNorm after every convolution of the blocks; the paper and its reference [1] have none.
+        global_context: Add a summary of the whole image at the bottleneck; the paper has none.
     """
 
     def __init__(
@@ -68,6 +85,7 @@ class Decoder(nn.Module):
         bottleneck_width: int | None = None,
         leaky_slope: float = 0.2,
         batch_norm: bool = False,
+        global_context: bool = False,
     ):
         super().__init__()
         *skips, bottleneck = encoder_channels
@@ -78,6 +96,7 @@ class Decoder(nn.Module):
             )
         self.reduce = nn.Conv2d(bottleneck, bottleneck_width, kernel_size=1) if bottleneck_width else nn.Identity()
         inputs = [bottleneck_width or bottleneck, *widths[:-1]]
+        self.context = GlobalContext(inputs[0]) if global_context else nn.Identity()
         self.blocks = nn.ModuleList(
             DecoderBlock(in_channels, skip_channels, width, leaky_slope, batch_norm)
             for in_channels, skip_channels, width in zip(inputs, reversed(skips), widths, strict=True)
@@ -88,7 +107,7 @@ class Decoder(nn.Module):
     def forward(self, features: Sequence[Tensor]) -> Tensor:
         """Decode feature maps, fine to coarse, into (B, out_channels, H/2, W/2)."""
         *skips, x = features
-        x = self.reduce(x)
+        x = self.context(self.reduce(x))
         for block, skip in zip(self.blocks, reversed(skips), strict=True):
             x = block(x, skip)
         return x

