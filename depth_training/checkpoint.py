@@ -20,6 +20,8 @@ from depth_training.network.depth_network import DepthNetwork
 
 NETWORK_KEY = "depth_training.network"
 LICENCE = "Apache-2.0"
+# Smaller tensors (biases, statistics) gain nothing from half precision.
+LEAST_HALF_ELEMENTS = 256
 
 
 class CheckpointError(ValueError):
@@ -87,15 +89,28 @@ def build_contract(config: TrainingConfig, validation_metrics: dict[str, float])
     )
 
 
-def save_checkpoint(network: DepthNetwork, config: TrainingConfig, metrics: dict[str, float], path: Path) -> Path:
-    """Write a network's weights with its contract and architecture in the header; returns ``path``."""
+def save_checkpoint(network: DepthNetwork, contract: ModelContract, path: Path, half: bool = False) -> Path:
+    """Write a network's weights with its contract and architecture in the header.
+
+    Args:
+        network: Any mode.
+        contract: Of the model that the network is.
+        path: Ends in ``.safetensors``.
+        half: Store large weights as float16, for a file that is kept rather than trained on.
+
+    Returns:
+        ``path``.
+    """
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
-    header = {
-        CONTRACT_KEY: build_contract(config, metrics).to_json(),
-        NETWORK_KEY: json.dumps(dataclasses.asdict(config.network)),
-    }
+    if half:
+        tensors = {name: tensor.half() if _is_large(tensor) else tensor for name, tensor in tensors.items()}
+    header = {CONTRACT_KEY: contract.to_json(), NETWORK_KEY: json.dumps(dataclasses.asdict(network.config))}
     save_file(tensors, path, metadata=header)
     return path
+
+
+def _is_large(tensor: torch.Tensor) -> bool:
+    return tensor.dtype == torch.float32 and tensor.ndim > 1 and tensor.numel() >= LEAST_HALF_ELEMENTS
 
 
 def load_checkpoint(path: Path) -> tuple[DepthNetwork, ModelContract]:

@@ -134,10 +134,10 @@ def _draw_best_median_worst(predictor, pairs, rows: pd.DataFrame, camera, path: 
 @app.command()
 def export(
     checkpoint: Annotated[Path, typer.Argument(help="model.safetensors of a run.")],
-    output: Annotated[Path, typer.Argument(help="A file ending in .onnx (ONNX Runtime) or .pt2 (PyTorch, for CUDA).")],
-    half: Annotated[
-        bool, typer.Option(help="Store large ONNX weights as float16: half the file, same computation.")
-    ] = True,
+    output: Annotated[
+        Path, typer.Argument(help="A file ending in .onnx (ONNX Runtime), .pt2 (PyTorch, for CUDA) or .safetensors.")
+    ],
+    half: Annotated[bool, typer.Option(help="Store large weights as float16: half the file, same computation.")] = True,
     metrics: Annotated[Path | None, typer.Option(help="JSON of `evaluate` to record in the contract.")] = None,
 ) -> None:
     """Export a checkpoint for the robot, with everything the runtime must know inside the file."""

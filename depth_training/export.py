@@ -11,12 +11,10 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from depth_estimation_ros.inference.model_file import CONTRACT_FILE, CONTRACT_KEY, ModelContract
-from depth_training.checkpoint import load_checkpoint
+from depth_training.checkpoint import LEAST_HALF_ELEMENTS, load_checkpoint, save_checkpoint
 from depth_training.network.depth_network import DepthNetwork
 
 OPSET = 18
-# Smaller tensors (biases, shapes) gain nothing from half precision and may be indices.
-LEAST_HALF_ELEMENTS = 256
 
 
 class ExportError(ValueError):
@@ -94,8 +92,8 @@ def export_checkpoint(checkpoint: Path, output: Path, half: bool = True, metrics
 
     Args:
         checkpoint: ``model.safetensors`` of a run.
-        output: ``.onnx`` or ``.pt2``.
-        half: Store large ONNX weights as float16.
+        output: ``.onnx``, ``.pt2``, or ``.safetensors`` for a checkpoint to keep.
+        half: Store large weights as float16 (not in a ``.pt2``).
         metrics: Result of an evaluation for the contract, in place of the validation metrics of the run.
 
     Raises:
@@ -110,4 +108,8 @@ def export_checkpoint(checkpoint: Path, output: Path, half: bool = True, metrics
         return export_onnx(network, contract, output, half)
     if output.suffix == ".pt2":
         return export_program(network, contract, output)
-    raise ExportError(f"cannot export to {output}: its name must end in .onnx (ONNX Runtime) or .pt2 (PyTorch)")
+    if output.suffix == ".safetensors":
+        return save_checkpoint(network, contract, output, half)
+    raise ExportError(
+        f"cannot export to {output}: its name must end in .onnx (ONNX Runtime), .pt2 (PyTorch) or .safetensors"
+    )

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
-from depth_training.checkpoint import save_checkpoint
+from depth_training.checkpoint import build_contract, save_checkpoint
 from depth_training.config import DataConfig, TrainingConfig, save_config
 from depth_training.data.dataset import FullPairs, TrainingPairs
 from depth_training.data.pairs import read_pairs
@@ -161,7 +161,7 @@ def train(config: TrainingConfig, run: Path, resume: bool = False) -> Path:
     module.load_state_dict(state)
     metrics = {name: float(value) for name, value in validate(module, validation).items()}
     logger.info("best epoch: validation %s", ", ".join(f"{name} {value:.4f}" for name, value in metrics.items()))
-    return save_checkpoint(module.network, config, metrics, run / "model.safetensors")
+    return save_checkpoint(module.network, build_contract(config, metrics), run / "model.safetensors")
 
 
 @torch.inference_mode()

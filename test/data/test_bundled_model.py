@@ -1,0 +1,75 @@
+"""The bundled model on real images: accuracy by the protocol, parity with PyTorch, and other cameras' images."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+pytest.importorskip("torch", reason="depth_training needs the train extra")
+
+import depth_training  # noqa: E402
+from depth_estimation_ros.inference import default_model_path, load_predictor, read_contract  # noqa: E402
+from depth_estimation_ros.inference.preprocessing import resize_image  # noqa: E402
+from depth_training.data.pairs import read_image, read_pairs  # noqa: E402
+from depth_training.evaluation import Camera, open_model, predict_depth  # noqa: E402
+
+CHECKPOINT = Path(depth_training.__file__).parent / "models" / "default.safetensors"
+NYU = Camera(518.8579, 519.4696)
+
+
+@pytest.fixture(scope="module")
+def images(nyu2) -> list[np.ndarray]:
+    return [read_image(pair.image) for pair in read_pairs(nyu2 / "test_public.csv")[::40]]
+
+
+def test_the_bundled_model_beats_the_papers_mobilenet_v2_row(nyu2, tmp_path):
+    """Paper, table 1: rel .228, delta1 .661; all test images, as the README measures them."""
+    command = [sys.executable, "-m", "depth_training", "evaluate", "--model", "default"]
+    command += ["--pairs", nyu2 / "test_public.csv", "--json", tmp_path / "metrics.json"]
+    subprocess.run(list(map(str, command)), check=True, timeout=280)
+    metrics = json.loads((tmp_path / "metrics.json").read_text())
+    assert metrics["images"] == 327
+    assert metrics["abs_rel"] < 0.228
+    assert metrics["delta1"] > 0.661
+
+
+def test_pytorch_and_the_exported_graph_agree_on_real_images(images):
+    """Within 1e-3 relative depth at the 99th percentile, at native size and at a wide one."""
+    network, exported = open_model(str(CHECKPOINT)), load_predictor("default")
+    for size in ((240, 320), (208, 370)):
+        differences = []
+        for image_rgb in images:
+            resized = resize_image(image_rgb, size, "area")
+            differences.append(network.predict(resized).depth_m / exported.predict(resized).depth_m - 1)
+        assert np.percentile(np.abs(differences), 99) < 1e-3
+
+
+def test_a_larger_image_of_the_same_view_gives_the_same_depth(images):
+    """A camera with twice the pixels has twice the focal length: same network size, same metres."""
+    predictor = load_predictor("default")
+    for image_rgb in images[:3]:
+        doubled = cv2.resize(image_rgb, (1280, 960), interpolation=cv2.INTER_CUBIC)
+        depth_m = predict_depth(predictor, image_rgb, NYU)
+        of_doubled_m = predict_depth(predictor, doubled, Camera(2 * NYU.fx, 2 * NYU.fy))[::2, ::2]
+        assert np.median(np.abs(of_doubled_m / depth_m - 1)) < 0.02
+
+
+def test_blank_dark_and_overexposed_images_give_finite_depth():
+    predictor = load_predictor("default")
+    for value in (0, 3, 128, 255):
+        depth_m = predictor.predict(np.full((240, 320, 3), value, np.uint8)).depth_m
+        assert np.isfinite(depth_m).all()
+        assert (depth_m > 0).all()
+
+
+def test_the_bundled_file_is_small_and_says_where_it_comes_from():
+    contract = read_contract(default_model_path())
+    assert default_model_path().stat().st_size < 20e6
+    assert contract.training_fx == pytest.approx(518.8579 / 2)
+    assert contract.training_fy == pytest.approx(519.4696 / 2)
+    assert contract.git_revision not in ("", "unknown")
+    assert {"protocol", "abs_rel", "delta1"} <= set(contract.metrics)
