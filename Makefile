@@ -3,6 +3,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# setuptools warns of every editable install, at length.
+PIP := PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 # make demo SOURCE=room | a folder of images | a video file | a webcam number
 SOURCE ?= room
@@ -23,11 +25,11 @@ lint: $(VENV)/.installed-test
 	$(BIN)/mypy
 
 $(VENV)/.installed-demo: setup.py | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[ros,demo]'
+	$(PIP) --editable '.[ros,demo]'
 	@touch $@
 
 $(VENV)/.installed-test: setup.py | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[ros,demo,train,test]'
+	$(PIP) --editable '.[ros,demo,train,test]'
 	@touch $@ $(VENV)/.installed-demo
 
 $(BIN)/python:

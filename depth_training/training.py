@@ -6,6 +6,7 @@ import logging
 from pathlib import Path
 from typing import Any, cast
 
+import cv2
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback, EarlyStopping, EMAWeightAveraging, ModelCheckpoint, RichProgressBar
@@ -94,6 +95,7 @@ class DepthModule(pl.LightningModule):
 
 def build_loaders(config: DataConfig, batch_size: int, seed: int) -> tuple[DataLoader, DataLoader]:
     """Split the pairs and make the training and the validation loader."""
+    cv2.setNumThreads(1)  # loader processes inherit it: they are the parallelism
     training, validation = split_pairs(read_pairs(Path(config.pairs)), config.split, config.validation_share, seed)
     logger.info("%d training and %d validation pairs (%s)", len(training), len(validation), config.split)
     workers, keep = config.workers, config.workers > 0

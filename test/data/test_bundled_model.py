@@ -11,11 +11,11 @@ import pytest
 
 pytest.importorskip("torch", reason="depth_training needs the train extra")
 
-import depth_training  # noqa: E402
-from depth_estimation_ros.inference import default_model_path, load_predictor, read_contract  # noqa: E402
-from depth_estimation_ros.inference.preprocessing import resize_image  # noqa: E402
-from depth_training.data.pairs import read_image, read_pairs  # noqa: E402
-from depth_training.evaluation import Camera, open_model, predict_depth  # noqa: E402
+import depth_training
+from depth_estimation_ros.inference import default_model_path, load_predictor, read_contract
+from depth_estimation_ros.inference.preprocessing import resize_image
+from depth_training.data.pairs import read_image, read_pairs
+from depth_training.evaluation import Camera, open_model, predict_depth
 
 CHECKPOINT = Path(depth_training.__file__).parent / "models" / "default.safetensors"
 NYU = Camera(518.8579, 519.4696)

@@ -1,0 +1,64 @@
+"""What the README says of parameters, arguments and files is what the code has."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from depth_estimation_ros.inference import ModelContract
+from depth_estimation_ros.parameters import RULES, ParameterRule
+
+ROOT = Path(__file__).resolve().parents[2]
+README = (ROOT / "README.md").read_text()
+
+
+def table_row(rule: ParameterRule) -> str:
+    """One row of the parameter table; on a failure of the test, paste what it prints."""
+    allowed = ", ".join(f"`{choice}`" for choice in rule.choices)
+    if rule.least is not None:
+        allowed = f"{rule.least:.15g} to {rule.greatest:.15g}"
+    default = str(rule.default).lower() if isinstance(rule.default, bool) else rule.default
+    return f"| `{rule.name}` | `{default}` | {allowed} | {rule.applies} | {rule.description} |".replace("`` ", "empty ")
+
+
+def test_the_parameter_table_is_that_of_the_code():
+    block = re.search(r"<!-- parameters:.*?-->\n(.*?)\n<!-- end of parameters -->", README, re.DOTALL)
+    head = ["| parameter | default | allowed | takes effect | |", "|---|---|---|---|---|"]
+    expected = "\n".join(head + [table_row(rule) for rule in RULES.values()])
+    assert block is not None
+    assert block[1] == expected, f"paste this table:\n{expected}"
+
+
+@pytest.mark.parametrize("target", sorted(set(re.findall(r"\]\(((?!http)[^)#]+)\)", README))))
+def test_links_lead_to_files(target):
+    assert (ROOT / target).is_file()
+
+
+@pytest.mark.parametrize("path", sorted(set(re.findall(r"\b(?:config|launch|docs|test)/[\w/.]+\.\w+", README))))
+def test_named_files_exist(path):
+    assert (ROOT / path).is_file()
+
+
+def test_every_make_target_in_the_readme_exists():
+    makefile = (ROOT / "Makefile").read_text()
+    for target in set(re.findall(r"^make (\w+)", README, re.MULTILINE)):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+def test_every_launch_argument_is_listed():
+    launch = (ROOT / "launch" / "depth.launch.py").read_text()
+    arguments = re.findall(r'^    \("(\w+)", ', launch, re.MULTILINE)
+    assert len(arguments) > 8
+    section = README[README.index("--show-args") : README.index("### Topics")]
+    assert [name for name in arguments if f"`{name}`" not in section] == []
+
+
+def test_the_example_sidecar_is_a_valid_contract():
+    text = (ROOT / "docs" / "model_file.md").read_text()
+    example = re.search(r"```json\n(.*?)```", text, re.DOTALL)
+    assert example is not None
+    contract = ModelContract.from_json(example[1], "docs/model_file.md")
+    assert contract.output.quantity == "inverse_z_depth"
+    named = set(re.findall(r"`((?:input|output)\.\w+)`", text))
+    fields = {f"input.{name}" for name in vars(contract.input)} | {f"output.{name}" for name in vars(contract.output)}
+    assert named == fields - {"input.fixed_size"}
