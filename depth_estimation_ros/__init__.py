@@ -1,0 +1,1 @@
+"""Metric depth images and point clouds from one colour camera, for ROS 2."""

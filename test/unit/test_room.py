@@ -158,8 +158,8 @@ def test_every_picture_is_whole_and_reads_like_a_photograph(room: Room) -> None:
 
 
 def test_corners_are_darker_than_the_middle_of_a_wall(room: Room) -> None:
-    # Looking north at the wall: its lower edge lies in corner shade. The same paint, so that only light differs.
-    pose = Pose((3.55, 2.6, 1.3), np.pi / 2, 0.0)
+    # The same paint on one wall, so that only the light differs.
+    pose = Pose((3.3, 0.9, 1.3), np.pi / 2, 0.0)
     image, _ = room.render(pose)
     hits = cast_rays(room.boxes, pose, NYU_K, 480, 640)
     wall = hits.face == FACES.index("+y")

@@ -1,0 +1,67 @@
+"""Milliseconds per frame of one or more models, taken in turn within one run, and their ratio to the first.
+
+    python benchmarks/inference_speed.py default frozen.onnx --threads 2
+
+Machines differ and drift; the ratios hold where the milliseconds do not. Measure while nothing else runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import time
+
+import numpy as np
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from depth_estimation_ros.inference import load_predictor
+
+
+def main() -> None:
+    """Time whole predictions (tensor, network, depth) at one image size, model by model, round by round."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("models", nargs="*", default=["default"], help="bundled names or .onnx and .pt2 files")
+    parser.add_argument("--size", type=int, nargs=2, metavar=("H", "W"), help="network size; default: each model's own")
+    parser.add_argument("--rounds", type=int, default=50, help="timed predictions of each model (default: 50)")
+    parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0: the backend's choice")
+    parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    arguments = parser.parse_args()
+
+    predictors = [
+        load_predictor(model, device=arguments.device, num_threads=arguments.threads) for model in arguments.models
+    ]
+    random = np.random.default_rng(0)
+    images = []
+    for predictor in predictors:
+        size = arguments.size or (predictor.contract.input.native_height, predictor.contract.input.native_width)
+        images.append(random.integers(0, 256, (*size, 3), dtype=np.uint8))
+        predictor.warm_up(*size)
+    taken_ms = np.empty((arguments.rounds, len(predictors)))
+    for row in track(taken_ms, "timing"):
+        for column, (predictor, image_rgb) in enumerate(zip(predictors, images, strict=True)):
+            start_s = time.perf_counter()
+            predictor.predict(image_rgb)
+            row[column] = (time.perf_counter() - start_s) * 1000
+
+    table = Table("model", "size", "device", "median ms", "p90 ms", "ratio to first (median of rounds)")
+    for column, (model, predictor, image_rgb) in enumerate(zip(arguments.models, predictors, images, strict=True)):
+        ratio = np.median(taken_ms[:, column] / taken_ms[:, 0])
+        table.add_row(
+            model,
+            f"{image_rgb.shape[1]}x{image_rgb.shape[0]}",
+            predictor.device,
+            f"{np.median(taken_ms[:, column]):.1f}",
+            f"{np.quantile(taken_ms[:, column], 0.9):.1f}",
+            f"{ratio:.2f}",
+        )
+    console = Console()
+    console.print(table)
+    console.print(
+        f"{platform.processor() or platform.machine()}, {arguments.threads or 'automatic'} threads", style="dim"
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,180 @@
+"""One camera's frames through the node: subscriptions, the newest-frame worker, and the outputs."""
+
+from __future__ import annotations
+
+import time
+
+from rclpy.lifecycle import LifecycleNode
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image
+from std_msgs.msg import Header
+
+from depth_estimation_ros.camera import is_rectified_topic
+from depth_estimation_ros.camera_info_buffer import CameraInfoBuffer, StampedCalibration, to_nanoseconds
+from depth_estimation_ros.camera_pipeline import CameraPipeline, Estimate
+from depth_estimation_ros.frame_worker import FrameWorker
+from depth_estimation_ros.health import Health
+from depth_estimation_ros.images import ImageError, decode_compressed, decode_image
+from depth_estimation_ros.inference.errors import InferenceError, first_line
+from depth_estimation_ros.inference.predictor import Predictor
+from depth_estimation_ros.outputs import OutputPublishers
+from depth_estimation_ros.parameters import Parameters
+from depth_estimation_ros.qos import AdaptiveSubscription
+from depth_estimation_ros.rate_limit import RateLimit
+from depth_estimation_ros.topics import camera_info_topic, image_topic
+
+LOG_PERIOD_S = 5.0
+
+
+class CameraStream:
+    """What exists from configure to cleanup for one camera; it listens and works between `start` and `stop` only.
+
+    Attributes:
+        parameters: Taken anew for each frame; replace it as a whole.
+        image_topic: As resolved.
+    """
+
+    def __init__(self, node: LifecycleNode, predictor: Predictor, parameters: Parameters, health: Health):
+        self.parameters = parameters
+        self.image_topic = node.resolve_topic_name(image_topic(node, parameters.image_transport))
+        self._node = node
+        self._health = health
+        self._pipeline = CameraPipeline(predictor)
+        self._outputs = OutputPublishers(node)
+        self._infos = CameraInfoBuffer()
+        self._worker = FrameWorker(self._process, self._reject)
+        self._rate_limit = RateLimit()
+        self._subscriptions: list[AdaptiveSubscription] = []
+        self._last_estimate: Estimate | None = None
+
+    def start(self) -> None:
+        """Subscribe and work. Whatever was known of the camera before is forgotten."""
+        self._infos = CameraInfoBuffer()
+        self._last_estimate = None
+        self._worker.start()
+        compressed = self.parameters.image_transport == "compressed"
+        message_type = CompressedImage if compressed else Image
+        topic = image_topic(self._node, self.parameters.image_transport)
+        info_topic = camera_info_topic(self._node, self.image_topic)
+        for one_type, one_topic, callback in (
+            (CameraInfo, info_topic, self._infos.put),
+            (message_type, topic, self._take),
+        ):
+            self._subscriptions.append(AdaptiveSubscription(self._node, one_type, one_topic, callback))
+
+    def stop(self) -> None:
+        """Unsubscribe, finish the frame in work, and lose the one behind it; harmless where nothing runs."""
+        while self._subscriptions:
+            self._subscriptions.pop().destroy()
+        self._infos.close()
+        if self._worker.stop():
+            self._health.count_dropped()
+
+    def destroy(self) -> None:
+        """Stop, and take the outputs' topics back."""
+        self.stop()
+        self._outputs.destroy()
+
+    def follow_publishers(self) -> None:
+        """Subscribe anew where the camera offers another reliability by now."""
+        for subscription in self._subscriptions:
+            subscription.follow()
+
+    @property
+    def in_flight(self) -> int:
+        """Frames waiting and in work."""
+        return self._worker.in_flight
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """For diagnostics."""
+        facts = {
+            f"subscribed to {subscription.topic}": subscription.reliability.name.lower().replace("_", " ")
+            for subscription in self._subscriptions
+        }
+        estimate = self._last_estimate
+        if estimate is None:
+            return {**facts, "calibration": "unknown, no image has been worked on"}
+        height, width = estimate.view.network_size
+        view = estimate.view
+        return {
+            **facts,
+            "network size": f"{width}x{height}",
+            "focal ratio": f"{estimate.focal_ratio:.4f}",
+            "calibration": view.why_no_cloud or "; ".join(view.warnings) or "calibrated",
+        }
+
+    def _take(self, msg: Image | CompressedImage) -> None:
+        self._health.count_received()
+        if not self._rate_limit.admits(time.monotonic(), self.parameters.max_rate):
+            self._health.count_limited()
+        elif self._worker.submit(msg):
+            self._health.count_dropped()
+
+    def _process(self, msg: Image | CompressedImage) -> None:
+        if not self._outputs.are_watched:
+            self._health.count_unwatched()
+            return
+        parameters = self.parameters
+        image_rgb = decode_compressed(msg) if isinstance(msg, CompressedImage) else decode_image(msg)
+        info = self._infos.find(msg.header.stamp)
+        if info is None and self._infos.is_closed:  # deactivated while this frame waited
+            self._health.count_dropped()
+            return
+        estimate = self._pipeline.estimate(
+            image_rgb,
+            None if info is None else info.calibration,
+            is_rectified_topic(self.image_topic, parameters.input_rectified),
+            parameters,
+        )
+        self._last_estimate = estimate
+        header = Header(stamp=msg.header.stamp, frame_id=parameters.optical_frame or msg.header.frame_id)
+        for sentence in (*estimate.remarks, *_header_remarks(header, msg.header.frame_id, info)):
+            self._remark(sentence)
+        if not self._outputs.publish(estimate, header, parameters):
+            self._count_rejected("calibration", f"only the cloud is subscribed to, and {estimate.view.why_no_cloud}")
+            return
+        self._health.count_published(self._latency_s(header))
+
+    def _latency_s(self, header: Header) -> float | None:
+        stamp_ns = to_nanoseconds(header.stamp)
+        if stamp_ns == 0:
+            return None
+        latency_s = (self._node.get_clock().now().nanoseconds - stamp_ns) / 1e9
+        if latency_s < 0:
+            self._remark(
+                "the image's stamp is ahead of this node's clock: synchronise clocks, or set use_sim_time alike"
+            )
+            return None
+        return latency_s
+
+    def _remark(self, sentence: str) -> None:
+        if self._health.remark(sentence):
+            self._node.get_logger().warning(sentence)
+
+    def _reject(self, error: Exception) -> None:
+        if isinstance(error, ImageError):
+            self._count_rejected("image", str(error))
+        elif isinstance(error, InferenceError):
+            self._count_rejected("inference", str(error))
+        elif isinstance(error, ValueError):
+            self._count_rejected("geometry", first_line(error))
+        else:
+            self._count_rejected("internal", f"{type(error).__name__}: {first_line(error)}")
+
+    def _count_rejected(self, reason: str, sentence: str) -> None:
+        self._health.count_rejected(reason, sentence)
+        self._node.get_logger().warning(f"frame rejected: {sentence}", throttle_duration_sec=LOG_PERIOD_S)
+
+
+def _header_remarks(header: Header, image_frame_id: str, info: StampedCalibration | None) -> list[str]:
+    remarks = []
+    if to_nanoseconds(header.stamp) == 0:
+        remarks.append("the image's stamp is zero, so neither tf nor latency is known: correct the camera driver")
+    if not header.frame_id:
+        remarks.append("the image has no frame_id: set optical_frame to the camera's optical frame")
+    if info is not None and info.frame_id != image_frame_id:
+        remarks.append(
+            f"CameraInfo is of frame {info.frame_id!r} and the image of {image_frame_id!r}: it is used all the same; "
+            "correct the camera driver if it is another camera's"
+        )
+    return remarks

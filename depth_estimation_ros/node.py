@@ -1,0 +1,196 @@
+"""The managed node: parameters, lifecycle and diagnostics. What happens to frames is in `camera_stream`."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from diagnostic_msgs.msg import DiagnosticArray
+from rcl_interfaces.msg import SetParametersResult
+from rclpy.clock import Clock, ClockType
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.parameter import Parameter
+
+from depth_estimation_ros import node_process
+from depth_estimation_ros.bond import break_bond, form_bond
+from depth_estimation_ros.camera_stream import CameraStream
+from depth_estimation_ros.diagnostics import NodeState, to_diagnostic_array
+from depth_estimation_ros.health import Health
+from depth_estimation_ros.inference.predictor import Predictor, load_predictor
+from depth_estimation_ros.parameters import RULES, Parameters, current_values, declare, refusal
+from depth_estimation_ros.periodic import PeriodicThread
+
+PredictorFactory = Callable[[str, str, str, int], Predictor]
+"""Takes model, device, backend and num_threads, as `load_predictor` does."""
+
+FOLLOW_PERIOD_S = 1.0
+
+
+class DepthNode(LifecycleNode):
+    """Metric depth from one camera.
+
+    Configure checks the parameters and loads and warms up the model; activate subscribes; deactivate unsubscribes and
+    keeps the model; cleanup lets go of it. A transition that fails says why in one logged sentence and in diagnostics,
+    and leaves the node where it was.
+    """
+
+    def __init__(self, predictor_factory: PredictorFactory = load_predictor, **node_arguments: Any):
+        super().__init__("depth_estimation", **node_arguments)
+        declare(self)
+        self.add_on_set_parameters_callback(self._on_set_parameters)
+        self._predictor_factory = predictor_factory
+        self._predictor: Predictor | None = None
+        self._stream: CameraStream | None = None
+        self._bond: Any | None = None
+        self._health = Health()
+        self._failure: str | None = None
+        self._active_since_s: float | None = None
+        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        # A steady clock: the camera's offer has to be followed while simulated time stands still, too.
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self._follow_timer = self.create_timer(FOLLOW_PERIOD_S, self._follow_publishers, clock=steady)
+        # A thread of its own, because transitions hold up the executor: a large model takes its time to load.
+        self._speaker = PeriodicThread(self._publish_diagnostics, Parameters().diagnostics_period)
+
+    @property
+    def autostart(self) -> bool:
+        """Whether to bring itself up; a value that is neither true nor false is left for configure to refuse."""
+        return self.get_parameter("autostart").value is not False
+
+    def bring_up(self) -> bool:
+        """Configure and activate; False if either fails."""
+        success = TransitionCallbackReturn.SUCCESS
+        return self.trigger_configure() == success and self.trigger_activate() == success
+
+    def close(self) -> None:
+        """Stop all work and let go of everything, whatever the state."""
+        self._active_since_s = None
+        break_bond(self, self._bond)
+        self._bond = None
+        if self._stream is not None:
+            self._stream.destroy()
+        self._stream = None
+        self._predictor = None
+
+    def destroy_node(self) -> None:
+        """Stop all work, then leave the ROS graph."""
+        self.close()
+        self._speaker.stop()
+        super().destroy_node()
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Check the parameters, load and warm up the model, advertise the outputs."""
+        return self._transition("configure", self._configure, state)
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Subscribe and work."""
+        return self._transition("activate", self._activate, state)
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Unsubscribe, keep the model."""
+        return self._transition("deactivate", self._deactivate, state)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Let go of the model and the outputs."""
+        return self._transition("cleanup", lambda _: self.close(), state)
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Stop and let go of everything, from any state."""
+        return self._transition("shutdown", lambda _: self.close(), state)
+
+    def _transition(
+        self, name: str, action: Callable[[LifecycleState], None], state: LifecycleState
+    ) -> TransitionCallbackReturn:
+        """Do it, or say in one sentence why not: rclpy itself would swallow the exception."""
+        self._failure = None
+        try:
+            action(state)
+        except Exception as error:
+            self._failure = f"{name} failed: {' '.join(str(error).split()) or type(error).__name__}"
+            self.get_logger().error(self._failure)
+            self._publish_diagnostics()
+            return TransitionCallbackReturn.FAILURE
+        return TransitionCallbackReturn.SUCCESS
+
+    def _configure(self, state: LifecycleState) -> None:
+        parameters = Parameters.from_values(current_values(self))
+        predictor = self._predictor_factory(
+            parameters.model, parameters.device, parameters.backend, parameters.num_threads
+        )
+        expected = predictor.contract.input
+        predictor.warm_up(*(expected.fixed_size or (expected.native_height, expected.native_width)))
+        self._stream = CameraStream(self, predictor, parameters, self._health)
+        self._predictor = predictor
+        self._speaker.set_period(parameters.diagnostics_period)
+
+    def _activate(self, state: LifecycleState) -> None:
+        assert self._stream is not None, "the lifecycle leads here through configure only"
+        super().on_activate(state)  # publishers first: a frame must not be counted that they would not let through
+        try:
+            self._stream.start()
+            if not self.autostart:
+                self._bond = form_bond(self)
+        except Exception:
+            self._deactivate(state)
+            raise
+        self._active_since_s = time.monotonic()
+
+    def _deactivate(self, state: LifecycleState) -> None:
+        self._active_since_s = None
+        break_bond(self, self._bond)
+        self._bond = None
+        if self._stream is not None:
+            self._stream.stop()
+        super().on_deactivate(state)
+
+    def _on_set_parameters(self, changes: list[Parameter]) -> SetParametersResult:
+        ours = {change.name: change.value for change in changes if change.name in RULES}
+        current = current_values(self)
+        reason = refusal(ours, current)
+        if reason is not None:
+            return SetParametersResult(successful=False, reason=reason)
+        if self._stream is not None:
+            self._stream.parameters = self._stream.parameters.with_live(Parameters.from_values({**current, **ours}))
+            self._speaker.set_period(self._stream.parameters.diagnostics_period)
+            for name in ours:
+                if RULES[name].applies != "live":
+                    self.get_logger().info(f"{name} takes effect on the next configure")
+        return SetParametersResult(successful=True)
+
+    def _follow_publishers(self) -> None:
+        if self._stream is not None:
+            self._stream.follow_publishers()
+
+    def _publish_diagnostics(self) -> None:
+        if not self.context.ok():
+            return
+        predictor, stream, active_since_s = self._predictor, self._stream, self._active_since_s
+        facts = {}
+        if predictor is not None:
+            facts["model"] = predictor.contract.name
+            facts["device"] = predictor.device
+            facts["backend"] = predictor.backend_name
+        if stream is not None:
+            facts |= stream.facts
+        state = NodeState(
+            lifecycle=self._state_machine.current_state[1],
+            active_for_s=None if active_since_s is None else time.monotonic() - active_since_s,
+            failure=self._failure,
+            image_topic=self.resolve_topic_name("image") if stream is None else stream.image_topic,
+            in_flight=0 if stream is None else stream.in_flight,
+            facts=facts,
+        )
+        stamp = self.get_clock().now().to_msg()
+        name = self.get_fully_qualified_name().lstrip("/")
+        self._diagnostics.publish(to_diagnostic_array(name, self._health.report(), state, stamp))
+
+
+def main(args: list[str] | None = None) -> int:
+    """Run the node until a signal comes; see `node_process.run` for the exit status."""
+    return node_process.run(DepthNode, args)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,112 @@
+"""The node as a process: signals, spinning, exit status.
+
+ROS runs in a thread of its own, and the main thread does nothing but wait. So a signal is heard at once even while a
+model is being loaded, and what cannot be interrupted is left behind after a moment instead of being waited for.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import queue
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rclpy.task import Future
+
+    from depth_estimation_ros.node import DepthNode
+
+GRACE_S = 1.2
+"""Seconds that a stopping node may take to finish its frame and leave the ROS graph."""
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+def main(args: list[str] | None = None) -> int:
+    """Run the node; quiet about signals even while the libraries are still being imported."""
+    for number in _SIGNALS:
+        signal.signal(number, lambda *_: os._exit(0))
+    from depth_estimation_ros.node import DepthNode
+
+    return run(DepthNode, args)
+
+
+def run(make_node: Callable[[], DepthNode], args: list[str] | None = None) -> int:
+    """Run a node until a signal comes; to be called from the main thread.
+
+    Args:
+        make_node: Makes the node once ROS is initialised.
+        args: Command line, by default this process's own.
+
+    Returns:
+        The exit status: 1 if the node cannot be made, or cannot be brought up under autostart; 0 otherwise.
+    """
+    # A SimpleQueue may be filled from a signal handler; an Event may not, its lock is not reentrant.
+    ended: queue.SimpleQueue[int | None] = queue.SimpleQueue()
+    for number in _SIGNALS:
+        signal.signal(number, lambda *_: ended.put(None))
+    from rclpy.task import Future
+
+    stop: Future = Future()
+    ros = threading.Thread(target=lambda: ended.put(_serve(make_node, args, stop)), name="ros", daemon=True)
+    ros.start()
+    status = ended.get()
+    if status is None:
+        status = 0
+        stop.set_result(None)
+    ros.join(GRACE_S)
+    if ros.is_alive():
+        sys.stderr.flush()
+        os._exit(status)
+    return status
+
+
+def _serve(make_node: Callable[[], DepthNode], args: list[str] | None, stop: Future) -> int:
+    import rclpy
+    from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+    from rclpy.signals import SignalHandlerOptions
+
+    node, executor = None, None
+    try:
+        rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
+        node = make_node()
+        logging.getLogger(__package__).addHandler(_RosLogHandler(node.get_logger()))
+        logging.getLogger(__package__).setLevel(logging.INFO)
+        executor = SingleThreadedExecutor()
+        executor.add_node(node)
+        if node.autostart and not node.bring_up():
+            return 1
+        executor.spin_until_future_complete(stop)
+    except ExternalShutdownException:
+        pass
+    except Exception as error:
+        print(f"depth_estimation cannot run: {' '.join(str(error).split())}", file=sys.stderr)
+        return 1
+    finally:
+        if node is not None:
+            node.destroy_node()
+        if executor is not None:
+            executor.shutdown()
+        rclpy.try_shutdown()
+    return 0
+
+
+class _RosLogHandler(logging.Handler):
+    """Passes what the libraries log on to the node's logger."""
+
+    def __init__(self, logger: Any):
+        super().__init__()
+        self._logger = logger
+
+    def emit(self, record: logging.LogRecord) -> None:
+        level = record.levelno
+        log = self._logger.info if level < logging.WARNING else self._logger.warning
+        (self._logger.error if level >= logging.ERROR else log)(record.getMessage())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,106 @@
+"""The topics that depth goes out on. Each is built only while somebody subscribes to it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from rclpy.lifecycle import LifecycleNode, LifecyclePublisher
+from rclpy.qos import QoSProfile, ReliabilityPolicy
+from sensor_msgs.msg import CameraInfo, Image, PointCloud2
+from std_msgs.msg import Header
+
+from depth_estimation_ros.camera import camera_info_message
+from depth_estimation_ros.camera_pipeline import Estimate
+from depth_estimation_ros.images import depth_to_message
+from depth_estimation_ros.parameters import Parameters
+from depth_estimation_ros.point_cloud import cloud_message
+from depth_estimation_ros.qos import qos_overrides
+
+
+@dataclass(frozen=True)
+class Output:
+    """One topic, and how its message comes from an estimate; None where this estimate has no such message."""
+
+    topic: str
+    message_type: type
+    build: Callable[[Estimate, Header, Parameters], Any | None]
+
+
+def _depth_image(estimate: Estimate, header: Header, parameters: Parameters) -> Image:
+    return depth_to_message(estimate.depth_m, parameters.depth_encoding, header)
+
+
+def _camera_info(estimate: Estimate, header: Header, parameters: Parameters) -> CameraInfo:
+    return camera_info_message(estimate.view, header)
+
+
+def _points(estimate: Estimate, header: Header, parameters: Parameters) -> PointCloud2 | None:
+    if estimate.view.k_network is None:
+        return None
+    return cloud_message(
+        estimate.depth_m,
+        estimate.view.k_network,
+        header,
+        stride=parameters.points_stride,
+        image_rgb=estimate.image_rgb if parameters.points_color else None,
+        max_range_m=parameters.points_max_range or math.inf,
+    )
+
+
+OUTPUTS = (
+    Output("depth/image_rect", Image, _depth_image),
+    Output("depth/camera_info", CameraInfo, _camera_info),
+    Output("depth/points", PointCloud2, _points),
+)
+
+
+class OutputPublishers:
+    """The lifecycle publishers of all outputs: reliable, so that every subscriber can hear them, and one frame deep."""
+
+    def __init__(self, node: LifecycleNode):
+        self._node = node
+        self._publishers: list[tuple[Output, LifecyclePublisher]] = []
+        try:
+            for output in OUTPUTS:
+                self._publishers.append((output, self._advertise(output)))
+        except Exception:
+            self.destroy()
+            raise
+
+    def _advertise(self, output: Output) -> LifecyclePublisher:
+        return self._node.create_lifecycle_publisher(
+            output.message_type,
+            output.topic,
+            QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE),
+            qos_overriding_options=qos_overrides(self._node, output.topic, "publisher"),
+        )
+
+    @property
+    def are_watched(self) -> bool:
+        """Whether anybody subscribes to any of them."""
+        return any(publisher.get_subscription_count() for _, publisher in self._publishers)
+
+    def publish(self, estimate: Estimate, header: Header, parameters: Parameters) -> bool:
+        """Publish what somebody subscribes to, all of it or, where a message cannot be built, nothing.
+
+        Returns:
+            Whether anything could be published.
+        """
+        messages = [
+            (publisher, output.build(estimate, header, parameters))
+            for output, publisher in self._publishers
+            if publisher.get_subscription_count()
+        ]
+        given = [(publisher, message) for publisher, message in messages if message is not None]
+        for publisher, message in given:
+            publisher.publish(message)
+        return bool(given)
+
+    def destroy(self) -> None:
+        """Take the topics back."""
+        for _, publisher in self._publishers:
+            self._node.destroy_lifecycle_publisher(publisher)
+        self._publishers = []

@@ -1,0 +1,236 @@
+"""Every parameter of the node once: name, default, range, description, and when a change takes effect."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from rclpy.node import Node
+
+Applies = Literal["live", "configure", "start"]
+"""When a change takes effect: on the next frame, on the next configure transition, or only where the node starts."""
+
+
+class ParameterError(ValueError):
+    """One or more values that break their rule; a sentence with the value, the rule and what to do."""
+
+
+@dataclass(frozen=True)
+class ParameterRule:
+    """What is known of one parameter besides its value.
+
+    Attributes:
+        default: Its type is the parameter's type.
+        least, greatest: Both allowed; None for text and switches.
+        choices: The texts allowed, empty for any.
+    """
+
+    name: str
+    default: bool | int | float | str
+    description: str
+    applies: Applies
+    least: float | None = None
+    greatest: float | None = None
+    choices: tuple[str, ...] = ()
+
+    def check(self, value: Any) -> Any:
+        """Return the value in the parameter's own type: an integer passes for a float, a YAML true for "true".
+
+        Raises:
+            ParameterError: Another type, not finite, out of range, or none of the choices.
+        """
+        if isinstance(value, bool) and str(value).lower() in self.choices:
+            return str(value).lower()
+        wanted = type(self.default)
+        if wanted is float and type(value) is int:
+            value = float(value)
+        if type(value) is not wanted:
+            raise ParameterError(f"{self.name} is {value!r}: it must be {self._expected}; correct it")
+        if isinstance(value, str):
+            valid = not self.choices or value in self.choices
+        else:
+            valid = self.least is None or self.greatest is None or self.least <= value <= self.greatest
+        if not valid or (isinstance(value, float) and not math.isfinite(value)):
+            raise ParameterError(f"{self.name} is {value!r}: it must be {self._expected}; correct it")
+        return value
+
+    @property
+    def _expected(self) -> str:
+        if self.choices:
+            return " or ".join(map(repr, self.choices))
+        if self.least is None:
+            return {bool: "true or false", str: "text"}[type(self.default)]
+        kind = {int: "a whole number", float: "a number"}[type(self.default)]
+        return f"{kind} from {self.least:g} to {self.greatest:g}"
+
+
+def _parameter(
+    default: bool | int | float | str,
+    description: str,
+    applies: Applies = "live",
+    bounds: tuple[float, float] | None = None,
+    choices: tuple[str, ...] = (),
+) -> Any:
+    least, greatest = bounds or (None, None)
+    rule = ParameterRule("", default, description, applies, least, greatest, choices)
+    return field(default=default, metadata={"rule": rule})
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """One consistent set of valid values."""
+
+    image_transport: str = _parameter(
+        "raw", "What arrives on the image topic.", "configure", choices=("raw", "compressed")
+    )
+    model: str = _parameter("default", "Name of a bundled model, or the path of an .onnx or .pt2 file.", "configure")
+    device: str = _parameter(
+        "auto", "auto (CUDA where there is one, else the CPU), cpu, cuda, or cuda:N for one of several.", "configure"
+    )
+    backend: str = _parameter("auto", "What runs the model.", "configure", choices=("auto", "onnxruntime", "torch"))
+    num_threads: int = _parameter(0, "CPU threads of one inference; 0: the backend's choice.", "configure", (0, 256))
+    optical_frame: str = _parameter("", "frame_id of all outputs; empty: the one that the camera sends.")
+    input_rectified: str = _parameter(
+        "auto",
+        "Whether images are rectified already; auto: where the topic's last name starts with image_rect.",
+        choices=("auto", "true", "false"),
+    )
+    assumed_hfov_deg: float = _parameter(
+        0.0, "Horizontal field of view in degrees of a camera without calibration; 0: assume none.", bounds=(0, 179)
+    )
+    focal_correction: bool = _parameter(
+        True, "Scale depth by this camera's focal length over that of the camera the model was trained with."
+    )
+    scale: float = _parameter(1.0, "Factor on all depth, after the focal correction.", bounds=(0.01, 100))
+    min_range: float = _parameter(0.0, "Depth in metres below which a pixel is -Inf.", bounds=(0, 1000))
+    max_range: float = _parameter(10.0, "Depth in metres above which a pixel is +Inf.", bounds=(0.01, 1000))
+    depth_encoding: str = _parameter(
+        "32FC1", "Depth image in metres (32FC1) or millimetres (16UC1).", choices=("32FC1", "16UC1")
+    )
+    points_stride: int = _parameter(2, "Depth pixels between the cloud's points, in both directions.", bounds=(1, 32))
+    points_color: bool = _parameter(True, "Colour the cloud's points by the image.")
+    points_max_range: float = _parameter(
+        0.0, "Depth in metres above which the cloud has no points; 0: max_range.", bounds=(0, 1000)
+    )
+    max_network_pixels: int = _parameter(
+        0, "Most pixels of the network image; 0: one and a half times the model's native number.", bounds=(0, 1 << 24)
+    )
+    max_rate: float = _parameter(0.0, "Most frames per second to work on; 0: all there is time for.", bounds=(0, 1000))
+    diagnostics_period: float = _parameter(1.0, "Seconds between two diagnostics.", bounds=(0.05, 60))
+    autostart: bool = _parameter(
+        True, "Configure and activate at start; set to false under a lifecycle manager.", "start"
+    )
+
+    @classmethod
+    def from_values(cls, values: Mapping[str, Any]) -> Parameters:
+        """Check values by parameter name; those left out keep their defaults.
+
+        Raises:
+            ParameterError: Names all that is wrong.
+        """
+        checked, complaints = {}, []
+        for name, value in values.items():
+            try:
+                checked[_FIELD_NAMES[name]] = RULES[name].check(value)
+            except ParameterError as error:
+                complaints.append(str(error))
+        parameters = cls(**checked)
+        # A value that is wrong by itself has had its complaint; comparing its default would make up another.
+        if not complaints and parameters.min_range >= parameters.max_range:
+            complaints.append(
+                f"min_range is {parameters.min_range:g} and max_range {parameters.max_range:g}: min_range must be the "
+                "lower one; correct one of them"
+            )
+        if complaints:
+            raise ParameterError("; ".join(complaints))
+        return parameters
+
+    def with_live(self, newer: Parameters) -> Parameters:
+        """Take over from `newer` what may change while the node works."""
+        live = [_FIELD_NAMES[rule.name] for rule in RULES.values() if rule.applies == "live"]
+        return replace(self, **{name: getattr(newer, name) for name in live})
+
+
+# Field names cannot hold the dot that groups the cloud's parameters.
+_FIELD_NAMES = {field_.name.replace("points_", "points.", 1): field_.name for field_ in fields(Parameters)}
+RULES: dict[str, ParameterRule] = {
+    name: replace(field_.metadata["rule"], name=name)
+    for name, field_ in zip(_FIELD_NAMES, fields(Parameters), strict=True)
+}
+
+
+def declare(node: Node) -> None:
+    """Declare all parameters, with descriptors, whatever values the user gave.
+
+    A value that breaks its rule is kept, so that configure can name it and the user can correct it; only its descriptor
+    goes without type and range, which rclpy would otherwise enforce by an exception here.
+    """
+    from rcl_interfaces.msg import ParameterDescriptor
+    from rclpy.parameter import Parameter
+
+    for rule in RULES.values():
+        loose = ParameterDescriptor(description=rule.description, dynamic_typing=True)
+        given: Any = node.declare_parameter(rule.name, rule.default, loose).value
+        try:
+            checked = rule.check(given)
+        except ParameterError:
+            continue
+        if type(checked) is not type(given):
+            node.set_parameters([Parameter(rule.name, value=checked)])
+        node.set_descriptor(rule.name, _descriptor(rule))
+
+
+def _descriptor(rule: ParameterRule) -> Any:
+    from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+    from rclpy.parameter import Parameter
+
+    effect = {"live": "Takes effect at once.", "configure": "Takes effect on the next configure."}
+    descriptor = ParameterDescriptor(
+        description=f"{rule.description} {effect.get(rule.applies, 'Read at start only.')}",
+        type=Parameter.Type.from_parameter_value(rule.default).value,
+        additional_constraints=f"one of: {', '.join(rule.choices)}" if rule.choices else "",
+        read_only=rule.applies == "start",
+        # rclpy would refuse the integer of `ros2 param set … max_range 5`, and any other type by number; `check` takes
+        # the one for a float and says in words what is wrong with the others.
+        dynamic_typing=True,
+    )
+    if rule.least is not None and rule.greatest is not None:
+        if type(rule.default) is int:
+            descriptor.integer_range = [IntegerRange(from_value=int(rule.least), to_value=int(rule.greatest))]
+        else:
+            descriptor.floating_point_range = [
+                FloatingPointRange(from_value=float(rule.least), to_value=float(rule.greatest))
+            ]
+    return descriptor
+
+
+def current_values(node: Node) -> dict[str, Any]:
+    """Read all parameters as they stand, valid or not."""
+    return {name: node.get_parameter(name).value for name in RULES}
+
+
+def refusal(changes: Mapping[str, Any], current: Mapping[str, Any]) -> str | None:
+    """Say in one sentence why some changes to the current values cannot be taken; None if they can.
+
+    A current value that is wrong already does not stand in the way of correcting another.
+    """
+    judged = dict(changes)
+    for name, other in (("min_range", "max_range"), ("max_range", "min_range")):
+        if name in changes and other not in changes and _is_valid(other, current[other]):
+            judged[other] = current[other]
+    try:
+        Parameters.from_values(judged)
+    except ParameterError as error:
+        return str(error)
+    return None
+
+
+def _is_valid(name: str, value: Any) -> bool:
+    try:
+        RULES[name].check(value)
+    except ParameterError:
+        return False
+    return True

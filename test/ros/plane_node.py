@@ -1,0 +1,100 @@
+"""The real node, with a network double that knows the true depth. Started by the tests as a process of its own.
+
+PLANE_NODE in the environment holds JSON:
+    k, size      the camera's true pinhole and (H, W): depth is that of the plane below, at whatever size is asked for
+    plane        [nx, ny, nz, distance]: n . P = distance
+                 without these, depth is read from the pixels: red * 256 + green, in millimetres
+    load_s       seconds that loading takes
+    gate         path of a file; inference waits until it exists
+A frame whose first pixel is fully blue makes inference fail; a model called "missing" makes loading fail.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+from depth_estimation_ros import node_process
+from depth_estimation_ros.inference import InferenceError, InputContract, ModelContract, ModelFileError, OutputContract
+from depth_estimation_ros.inference.predictor import Prediction
+from depth_estimation_ros.node import DepthNode
+
+SETTINGS = json.loads(os.environ.get("PLANE_NODE", "{}"))
+
+CONTRACT = ModelContract(
+    format_version=1,
+    name="plane double",
+    encoder="",
+    decoder="",
+    licence="",
+    git_revision="",
+    training_data="",
+    metrics={},
+    input=InputContract(
+        name="image",
+        layout="NCHW",
+        colour_order="RGB",
+        dtype="uint8",
+        range=(0, 255),
+        normalisation="none",
+        mean=(0, 0, 0),
+        std=(1, 1, 1),
+        resize_filter="area",
+        native_height=120,
+        native_width=160,
+        size_multiple=8,
+        size_least=32,
+        size_most=1024,
+    ),
+    output=OutputContract(name="depth", stride=1, quantity="z_depth", unit="m", least_depth_m=0.1, greatest_depth_m=60),
+    training_fx=130.0,
+    training_fy=130.0,
+)
+
+
+class PlanePredictor:
+    device = "cpu"
+    backend_name = "double"
+    contract = CONTRACT
+
+    def warm_up(self, height: int, width: int) -> None:
+        pass
+
+    def predict(self, image_rgb: np.ndarray, focal_ratio: float = 1.0) -> Prediction:
+        while "gate" in SETTINGS and not Path(SETTINGS["gate"]).exists():
+            time.sleep(0.002)
+        if image_rgb[0, 0, 2] == 255:
+            raise InferenceError("the double was told to fail on this frame")
+        depth_m = plane_depth_m(*image_rgb.shape[:2]) if "plane" in SETTINGS else read_depth_m(image_rgb)
+        return Prediction(depth_m.astype(np.float32), None)
+
+
+def read_depth_m(image_rgb: np.ndarray) -> np.ndarray:
+    return (image_rgb[..., 0] * 256.0 + image_rgb[..., 1]) / 1000
+
+
+def plane_depth_m(height: int, width: int) -> np.ndarray:
+    """The plane's true depth in the camera's picture shrunk to (height, width), pixel by pixel."""
+    full_height, full_width = SETTINGS["size"]
+    fx, fy, cx, cy = SETTINGS["k"]
+    rows, columns = np.mgrid[:height, :width]
+    x = ((columns + 0.5) * full_width / width - 0.5 - cx) / fx
+    y = ((rows + 0.5) * full_height / height - 0.5 - cy) / fy
+    nx, ny, nz, distance = SETTINGS["plane"]
+    return distance / (nx * x + ny * y + nz)
+
+
+def load(model: str, device: str, backend: str, num_threads: int) -> PlanePredictor:
+    time.sleep(SETTINGS.get("load_s", 0))
+    if model == "missing":
+        raise ModelFileError("model 'missing' does not exist: name another")
+    return PlanePredictor()
+
+
+if __name__ == "__main__":
+    sys.exit(node_process.run(lambda: DepthNode(predictor_factory=load)))

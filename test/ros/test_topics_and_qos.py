@@ -1,0 +1,94 @@
+"""Remaps, namespaces, compressed transport, and cameras of either reliability."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+from robot_harness import BEST_EFFORT, RELIABLE, Camera, depth_of, nanoseconds
+from sensor_msgs.msg import CompressedImage, Image, PointCloud2
+
+
+def test_remapping_the_image_moves_camera_info_with_it(robot):
+    clouds = robot.listen(PointCloud2, "/depth/points")
+    robot.start(remaps={"image": "/front/camera/image_raw"})
+    camera = Camera(robot, "/front/camera/image_raw", "/front/camera/camera_info")
+    camera.connect(clouds)  # there is no cloud without calibration
+
+
+def test_camera_info_remapped_itself_stays_where_it_is_put(robot):
+    clouds = robot.listen(PointCloud2, "/ns/depth/points")
+    robot.start(remaps={"image": "/front/image_raw", "camera_info": "/calibration", "__ns": "/ns"})
+    camera = Camera(robot, "/front/image_raw", "/calibration")
+    camera.connect(clouds)
+
+
+def test_two_nodes_side_by_side_in_namespaces(robot):
+    left, right = robot.listen(PointCloud2, "/left/depth/points"), robot.listen(PointCloud2, "/right/depth/points")
+    robot.start(remaps={"__ns": "/left"})
+    robot.start(remaps={"__ns": "/right"})
+    camera = Camera(robot, "/left/image", "/left/camera_info")
+    camera.send_until(lambda: left, "the left camera's cloud")
+    assert right == []
+    camera = Camera(robot, "/right/image", "/right/camera_info")
+    camera.send_until(lambda: right, "the right camera's cloud")
+
+
+@pytest.mark.parametrize("remap", ["/camera/image_raw", "/camera/image_raw/compressed"])
+def test_compressed_images(robot, remap):
+    depths, clouds = robot.listen(Image, "/depth/image_rect"), robot.listen(PointCloud2, "/depth/points")
+    robot.start(parameters={"image_transport": "compressed"}, remaps={"image": remap})
+    camera = Camera(robot, "/camera/image_raw/compressed", "/camera/camera_info", image_type=CompressedImage)
+    raw_image = camera.image
+
+    def compressed(stamp=None) -> CompressedImage:
+        raw = raw_image(stamp)
+        rgb = np.frombuffer(raw.data, np.uint8).reshape(*camera.size, 3)
+        return CompressedImage(header=raw.header, format="png", data=cv2.imencode(".png", rgb[..., ::-1])[1].tobytes())
+
+    camera.image = compressed
+    camera.connect(depths, clouds)
+    stamp = camera.send()
+    robot.wait_until(lambda: depths, "depth")
+    assert nanoseconds(depths[0]) == stamp
+    np.testing.assert_allclose(depth_of(depths[0]), camera.depth_m(), atol=6e-4)
+
+
+def test_a_best_effort_camera_is_heard_whether_it_comes_first_or_later(robot):
+    clouds = robot.listen(PointCloud2, "/depth/points")
+    early = Camera(robot, reliability=BEST_EFFORT)
+    robot.start()
+    early.connect(clouds)
+    assert robot.values["subscribed to /image"] == robot.values["subscribed to /camera_info"] == "best effort"
+
+
+def test_a_camera_that_comes_back_with_another_reliability_is_heard(robot):
+    clouds = robot.listen(PointCloud2, "/depth/points")
+    robot.start()
+    robot.wait_for_state("active")
+    for reliability, name in ((BEST_EFFORT, "best effort"), (RELIABLE, "reliable"), (BEST_EFFORT, "best effort")):
+        camera = Camera(robot, reliability=reliability)
+        camera.connect(clouds)
+        robot.wait_until(lambda name=name: robot.values["subscribed to /image"] == name, f"subscribed {name}")
+        camera.connect(clouds)
+        robot.node.destroy_publisher(camera.images)
+        robot.node.destroy_publisher(camera.infos)
+
+
+def test_qos_overrides_hold_where_the_user_gives_them_and_pin_nothing_else(robot):
+    clouds = robot.listen(PointCloud2, "/depth/points", BEST_EFFORT)
+    overrides = {
+        "qos_overrides./image.subscription.reliability": "best_effort",
+        "qos_overrides./depth/points.publisher.reliability": "best_effort",
+    }
+    robot.start(parameters=overrides)
+    camera = Camera(robot)
+    camera.connect(clouds)
+
+    def reliabilities(infos) -> list:
+        return [info.qos_profile.reliability for info in infos]
+
+    assert reliabilities(robot.node.get_subscriptions_info_by_topic("/image")) == [BEST_EFFORT]
+    assert reliabilities(robot.node.get_subscriptions_info_by_topic("/camera_info")) == [RELIABLE]
+    assert reliabilities(robot.node.get_publishers_info_by_topic("/depth/points")) == [BEST_EFFORT]
+    assert reliabilities(robot.node.get_publishers_info_by_topic("/depth/image_rect")) == [RELIABLE]

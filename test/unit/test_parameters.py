@@ -1,0 +1,114 @@
+"""Each rule by its edges, the neighbouring types, and what changes live."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import fields
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from depth_estimation_ros.parameters import RULES, ParameterError, Parameters, refusal
+
+DEFAULTS = {name: rule.default for name, rule in RULES.items()}
+
+
+def test_every_field_has_one_rule_and_its_default_keeps_it():
+    assert len(RULES) == len(fields(Parameters))
+    assert Parameters.from_values(DEFAULTS) == Parameters()
+    assert all(rule.description.endswith(".") for rule in RULES.values())
+
+
+def test_values_go_to_their_fields():
+    parameters = Parameters.from_values({"points.stride": 4, "scale": 1.5, "input_rectified": "true"})
+    assert (parameters.points_stride, parameters.scale, parameters.input_rectified) == (4, 1.5, "true")
+
+
+def test_an_integer_passes_for_a_float():
+    max_range = Parameters.from_values({"max_range": 5}).max_range
+    assert max_range == 5.0
+    assert type(max_range) is float
+
+
+def test_a_yaml_switch_passes_for_the_text_it_reads_like():
+    assert Parameters.from_values({"input_rectified": True}).input_rectified == "true"
+    assert Parameters.from_values({"input_rectified": False}).input_rectified == "false"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("max_range", "5"),
+        ("max_range", True),
+        ("max_range", None),
+        ("max_range", [5.0]),
+        ("points.stride", 2.0),
+        ("points.stride", True),
+        ("points.color", 1),
+        ("points.color", "true"),
+        ("model", 5),
+        ("depth_encoding", True),
+        ("depth_encoding", "32fc1"),
+        ("image_transport", "theora"),
+        ("autostart", "yes"),
+    ],
+)
+def test_another_type_or_text_is_refused_with_name_and_value(name, value):
+    with pytest.raises(ParameterError) as refused:
+        Parameters.from_values({name: value})
+    assert str(refused.value).startswith(f"{name} is {value!r}: it must be ")
+
+
+@pytest.mark.parametrize("name", [name for name, rule in RULES.items() if rule.least is not None])
+def test_both_ends_of_a_range_are_inside_and_what_is_next_to_them_is_not(name):
+    rule = RULES[name]
+    is_float = type(rule.default) is float
+    for end, outward in ((rule.least, -1), (rule.greatest, 1)):
+        beyond = math.nextafter(end, outward * math.inf) if is_float else int(end) + outward
+        assert rule.check(type(rule.default)(end)) == end
+        with pytest.raises(ParameterError, match=r"must be a (whole )?number from"):
+            rule.check(beyond)
+    if is_float:
+        for value in (math.nan, math.inf, -math.inf):
+            with pytest.raises(ParameterError):
+                rule.check(value)
+
+
+def test_all_that_is_wrong_is_named_at_once():
+    with pytest.raises(ParameterError) as refused:
+        Parameters.from_values({"scale": -1.0, "points.stride": 0, "max_range": 3.0})
+    assert "scale is -1.0" in str(refused.value)
+    assert "points.stride is 0" in str(refused.value)
+    assert "max_range" not in str(refused.value)
+
+
+@given(st.floats(0.01, 999), st.floats(0.01, 999))
+def test_the_ranges_must_be_in_order(min_range, max_range):
+    values = {"min_range": min_range, "max_range": max_range}
+    if min_range < max_range:
+        assert Parameters.from_values(values).max_range == max_range
+    else:
+        with pytest.raises(ParameterError, match="min_range must be the lower one"):
+            Parameters.from_values(values)
+
+
+def test_a_change_is_judged_beside_the_values_it_meets():
+    current = {**DEFAULTS, "min_range": 2.0}
+    assert refusal({"max_range": 3}, current) is None
+    assert "min_range is 2 and max_range 1" in (refusal({"max_range": 1.0}, current) or "")
+    assert refusal({"min_range": 0.5, "max_range": 1.0}, current) is None
+
+
+def test_one_wrong_value_does_not_stand_in_the_way_of_another():
+    current = {**DEFAULTS, "scale": "big", "min_range": 20.0}
+    assert refusal({"points.stride": 4}, current) is None
+    assert refusal({"scale": 2.0}, current) is None
+    assert refusal({"max_range": 30.0}, current) is None
+
+
+def test_only_live_parameters_change_live():
+    newer = Parameters(model="other", device="cpu", scale=2.0, points_stride=5, max_rate=3.0)
+    live = Parameters().with_live(newer)
+    assert (live.scale, live.points_stride, live.max_rate) == (2.0, 5, 3.0)
+    assert (live.model, live.device) == ("default", "auto")
