@@ -1,4 +1,4 @@
-"""The demo's listener: subscribes best effort, like nav2's costmaps, records what arrives and judges it."""
+"""The demo's listener: takes depth and clouds best effort, like nav2's costmaps, records and judges what arrives."""
 
 from __future__ import annotations
 
@@ -35,7 +35,8 @@ class Listener(Node):
         self.last_output_s = self.last_diagnostics_s = 0.0
         qos = QoSProfile(depth=10, reliability=ReliabilityPolicy.BEST_EFFORT)
         self.create_subscription(Image, DEPTH, self._on_depth, qos)
-        self.create_subscription(CameraInfo, INFO, self._on_info, qos)
+        # Reliable: one lost on the way would look like one that was never sent.
+        self.create_subscription(CameraInfo, INFO, self._on_info, 10)
         self.create_subscription(PointCloud2, CLOUD, self._on_cloud, qos)
         self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 
 import pytest
@@ -168,7 +169,7 @@ class Bond:
 """
 
 
-def test_a_managed_node_keeps_a_bond_while_it_is_active(robot, tmp_path, monkeypatch):
+def test_a_managed_node_keeps_a_bond_while_it_is_active(robot, tmp_path):
     package = tmp_path / "bondpy"
     package.mkdir()
     (package / "__init__.py").touch()
@@ -185,8 +186,6 @@ def test_a_managed_node_keeps_a_bond_while_it_is_active(robot, tmp_path, monkeyp
         assert change_state(robot, CLEANUP)
 
 
-def test_importing_the_node_imports_no_torch(robot):
-    import subprocess
-
+def test_importing_the_node_imports_no_torch():
     code = "import depth_estimation_ros.node, sys; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
