@@ -50,7 +50,7 @@ setup(
     name=PACKAGE,
     version="0.1.0",
     packages=find_packages(include=[PACKAGE, f"{PACKAGE}.*", "depth_training", "depth_training.*"]),
-    package_data={PACKAGE: ["models/*.onnx", "models/*.json"], "depth_training": ["models/*.safetensors"]},
+    package_data={PACKAGE: ["models/*.onnx", "models/*.json", "*.xml"], "depth_training": ["models/*.safetensors"]},
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),
         (SHARE, ["package.xml"]),

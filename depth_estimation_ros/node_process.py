@@ -15,6 +15,8 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from depth_estimation_ros.transport import provide_transport_profile
+
 if TYPE_CHECKING:
     from rclpy.task import Future
 
@@ -72,10 +74,13 @@ def _serve(make_node: Callable[[], DepthNode], args: list[str] | None, stop: Fut
 
     node, executor = None, None
     try:
+        transport_remark = provide_transport_profile()
         rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
         node = make_node()
         logging.getLogger(__package__).addHandler(_RosLogHandler(node.get_logger()))
         logging.getLogger(__package__).setLevel(logging.INFO)
+        if transport_remark is not None:
+            node.get_logger().warning(transport_remark)
         executor = SingleThreadedExecutor()
         executor.add_node(node)
         if node.autostart and not node.bring_up():

@@ -152,8 +152,8 @@ def remarks(summary: Summary, source_is_room: bool) -> list[str]:
     lost = (summary.published_by_node or 0) - summary.depth_images
     if lost > 0:
         sentences.append(
-            f"{lost} published depth images did not reach the listener, which subscribes best effort: stock Fast DDS "
-            "holds about half a megabyte at once; smaller outputs (points.stride) or a transport profile help."
+            f"{lost} published depth images did not reach the listener, which subscribes best effort: the node's "
+            "own transport profile is not used where /dev/shm is small or a FASTDDS_* variable is set."
         )
     if summary.median_relative_error is not None and source_is_room:
         sentences.append(
