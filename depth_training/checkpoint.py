@@ -28,6 +28,10 @@ class CheckpointError(ValueError):
     """A checkpoint that cannot be used; the message says why and what to do."""
 
 
+class RunError(RuntimeError):
+    """A training run that cannot go on; the message says why and what is kept."""
+
+
 def git_revision() -> str:
     """The revision of the code that made a model, ``unknown`` outside a checkout."""
     command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]

@@ -16,14 +16,13 @@ from rich.logging import RichHandler
 from rich.progress import track
 from rich.table import Table
 
-from depth_estimation_ros.inference.model_file import ModelFileError
-from depth_training.checkpoint import CheckpointError
+from depth_training.checkpoint import RunError
 from depth_training.config import ConfigError, load_config
-from depth_training.data.pairs import PairsError, read_pair, read_pairs
+from depth_training.data.pairs import read_pair, read_pairs
 from depth_training.metrics import METRIC_NAMES
 
 # What a user can mend: shown as one sentence, status 2, no traceback.
-USER_ERRORS = (ModelFileError, CheckpointError, ConfigError, PairsError, OSError, ValueError)
+USER_ERRORS = (OSError, ValueError, RunError)
 NYU_FX, NYU_FY = 518.8579, 519.4696
 
 app = typer.Typer(
@@ -51,15 +50,19 @@ def train(
         typer.Argument(metavar="[KEY=VALUE]...", help="Settings over the preset's, for example optimiser.epochs=3."),
     ] = None,
 ) -> None:
-    """Train a network from a preset.
+    r"""Train a network from a preset.
 
     The data come from `data.pairs=FILE.csv` (columns image, depth, nyu_index), encoder weights from
     `encoder_weights=imagenet` (torchvision's download) or, where nothing can be downloaded,
     `encoder_weights=FILE.safetensors`.
 
-    Example: python -m depth_training train --preset config/training/frozen_mobilenet_v2.yaml --output runs/frozen
-    data.pairs=../shared/data/nyu2/train.csv
-    encoder_weights=../shared/weights/mobilenet_v2_imagenet_features.safetensors
+    Settings are grouped as network, data, loss and optimiser; depth_training/config.py explains each one, and the
+    run's config.yaml shows them all resolved. The best epoch by validation becomes model.safetensors.
+
+    \b
+    python -m depth_training train --preset config/training/frozen_mobilenet_v2.yaml \
+        --output runs/frozen data.pairs=../shared/data/nyu2/train.csv \
+        encoder_weights=../shared/weights/mobilenet_v2_imagenet_features.safetensors
     """
     from depth_training.training import train as run_training
 
@@ -153,11 +156,10 @@ def main() -> None:
     logging.basicConfig(
         level=logging.INFO, format="%(message)s", handlers=[RichHandler(console=console, show_path=False)]
     )
-    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     try:
         app()
     except USER_ERRORS as error:
-        console.print(f"error: {error}", style="red", highlight=False, soft_wrap=True)
+        console.print(f"error: {error}", style="red", highlight=False, soft_wrap=True, markup=False)
         sys.exit(2)
     except KeyboardInterrupt:
         console.print("interrupted", style="red")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import logging
+import warnings
+import zipfile
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
-from depth_training.checkpoint import build_contract, save_checkpoint
+from depth_training.checkpoint import RunError, build_contract, save_checkpoint
 from depth_training.config import DataConfig, TrainingConfig, save_config
 from depth_training.data.dataset import FullPairs, TrainingPairs
 from depth_training.data.pairs import read_pairs
@@ -25,10 +28,6 @@ from depth_training.metrics import DepthMetrics
 from depth_training.network.depth_network import DepthNetwork
 
 logger = logging.getLogger(__name__)
-
-
-class TrainingError(RuntimeError):
-    """A run that cannot go on; the message says why and what is kept."""
 
 
 class DepthModule(pl.LightningModule):
@@ -52,7 +51,7 @@ class DepthModule(pl.LightningModule):
         truth_m = F.interpolate(truth_m, size=predicted_m.shape[-2:], mode="nearest-exact")
         terms = self.loss(predicted_m, truth_m)
         if not torch.isfinite(terms["loss"]):
-            raise TrainingError(
+            raise RunError(
                 f"the loss is {terms['loss'].item()} at step {self.global_step} (epoch {self.current_epoch}, batch "
                 f"{batch_index}): lower optimiser.learning_rate or set optimiser.clip_norm; the last checkpoint is kept"
             )
@@ -125,6 +124,15 @@ def _callbacks(config: TrainingConfig, run: Path) -> tuple[ModelCheckpoint, list
     return best, callbacks
 
 
+def _checkpoint_to_resume(run: Path) -> Path | None:
+    last = run / "last.ckpt"
+    if not last.is_file():
+        return None
+    if not zipfile.is_zipfile(last):
+        raise RunError(f"{last} was cut off while it was written: copy best.ckpt over it, or remove the run")
+    return last
+
+
 def train(config: TrainingConfig, run: Path, resume: bool = False) -> Path:
     """Train, keep the epoch with the best validation abs_rel, and write it as a checkpoint.
 
@@ -138,8 +146,11 @@ def train(config: TrainingConfig, run: Path, resume: bool = False) -> Path:
         Path of ``model.safetensors``, the best epoch with the model file's contract in its header.
 
     Raises:
-        TrainingError: The loss is not finite.
+        RunError: The loss is not finite, or the disk is full.
     """
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    # It warns of its own internals, and of a folder that is there because the run is resumed.
+    warnings.filterwarnings("ignore", module="pytorch_lightning")
     pl.seed_everything(config.optimiser.seed, workers=True, verbose=False)
     run.mkdir(parents=True, exist_ok=True)
     save_config(config, run / "config.yaml")
@@ -156,9 +167,15 @@ def train(config: TrainingConfig, run: Path, resume: bool = False) -> Path:
         log_every_n_steps=20,
         enable_model_summary=False,
     )
-    last = run / "last.ckpt"
     module = DepthModule(config)
-    trainer.fit(module, training, validation, ckpt_path=last if resume and last.is_file() else None, weights_only=True)
+    try:
+        trainer.fit(
+            module, training, validation, ckpt_path=_checkpoint_to_resume(run) if resume else None, weights_only=True
+        )
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        raise RunError(f"the disk of {run} is full: free some space, then go on with --resume") from error
     state = torch.load(best.best_model_path, map_location="cpu", weights_only=True)["state_dict"]
     module.load_state_dict(state)
     metrics = {name: float(value) for name, value in validate(module, validation).items()}
