@@ -70,7 +70,7 @@ setup(
     },
     entry_points={
         "console_scripts": [
-            "depth_node = depth_estimation_ros.node:main",
+            "depth_node = depth_estimation_ros.node_process:main",
             "depth_demo = depth_estimation_ros.demo.run:main",
             "depth_training = depth_training.cli:main",
         ]

@@ -28,6 +28,6 @@ def break_bond(node: Node, bond: Any | None) -> None:
     if bond is None:
         return
     bond.shutdown()
-    # bondpy destroys these two, but leaves them on the node's lists, where the executor would trip over them.
+    # bondpy destroys these two, but leaves them on the node's lists, which would grow with every activation.
     node.destroy_subscription(bond.sub)
     node.destroy_publisher(bond.pub)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -13,13 +12,13 @@ from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 
-from depth_estimation_ros import node_process
 from depth_estimation_ros.bond import break_bond, form_bond
 from depth_estimation_ros.camera_stream import CameraStream
 from depth_estimation_ros.diagnostics import NodeState, to_diagnostic_array
 from depth_estimation_ros.health import Health
 from depth_estimation_ros.inference.predictor import Predictor, load_predictor
-from depth_estimation_ros.parameters import RULES, Parameters, current_values, declare, refusal
+from depth_estimation_ros.parameter_declaration import current_values, declare
+from depth_estimation_ros.parameters import RULES, Parameters, refusal
 from depth_estimation_ros.periodic import PeriodicThread
 
 PredictorFactory = Callable[[str, str, str, int], Predictor]
@@ -185,12 +184,3 @@ class DepthNode(LifecycleNode):
         stamp = self.get_clock().now().to_msg()
         name = self.get_fully_qualified_name().lstrip("/")
         self._diagnostics.publish(to_diagnostic_array(name, self._health.report(), state, stamp))
-
-
-def main(args: list[str] | None = None) -> int:
-    """Run the node until a signal comes; see `node_process.run` for the exit status."""
-    return node_process.run(DepthNode, args)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

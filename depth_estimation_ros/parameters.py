@@ -5,10 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import TYPE_CHECKING, Any, Literal
-
-if TYPE_CHECKING:
-    from rclpy.node import Node
+from typing import Any, Literal
 
 Applies = Literal["live", "configure", "start"]
 """When a change takes effect: on the next frame, on the next configure transition, or only where the node starts."""
@@ -160,56 +157,6 @@ RULES: dict[str, ParameterRule] = {
     name: replace(field_.metadata["rule"], name=name)
     for name, field_ in zip(_FIELD_NAMES, fields(Parameters), strict=True)
 }
-
-
-def declare(node: Node) -> None:
-    """Declare all parameters, with descriptors, whatever values the user gave.
-
-    A value that breaks its rule is kept, so that configure can name it and the user can correct it; only its descriptor
-    goes without type and range, which rclpy would otherwise enforce by an exception here.
-    """
-    from rcl_interfaces.msg import ParameterDescriptor
-    from rclpy.parameter import Parameter
-
-    for rule in RULES.values():
-        loose = ParameterDescriptor(description=rule.description, dynamic_typing=True)
-        given: Any = node.declare_parameter(rule.name, rule.default, loose).value
-        try:
-            checked = rule.check(given)
-        except ParameterError:
-            continue
-        if type(checked) is not type(given):
-            node.set_parameters([Parameter(rule.name, value=checked)])
-        node.set_descriptor(rule.name, _descriptor(rule))
-
-
-def _descriptor(rule: ParameterRule) -> Any:
-    from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
-    from rclpy.parameter import Parameter
-
-    effect = {"live": "Takes effect at once.", "configure": "Takes effect on the next configure."}
-    descriptor = ParameterDescriptor(
-        description=f"{rule.description} {effect.get(rule.applies, 'Read at start only.')}",
-        type=Parameter.Type.from_parameter_value(rule.default).value,
-        additional_constraints=f"one of: {', '.join(rule.choices)}" if rule.choices else "",
-        read_only=rule.applies == "start",
-        # rclpy would refuse the integer of `ros2 param set … max_range 5`, and any other type by number; `check` takes
-        # the one for a float and says in words what is wrong with the others.
-        dynamic_typing=True,
-    )
-    if rule.least is not None and rule.greatest is not None:
-        if type(rule.default) is int:
-            descriptor.integer_range = [IntegerRange(from_value=int(rule.least), to_value=int(rule.greatest))]
-        else:
-            descriptor.floating_point_range = [
-                FloatingPointRange(from_value=float(rule.least), to_value=float(rule.greatest))
-            ]
-    return descriptor
-
-
-def current_values(node: Node) -> dict[str, Any]:
-    """Read all parameters as they stand, valid or not."""
-    return {name: node.get_parameter(name).value for name in RULES}
 
 
 def refusal(changes: Mapping[str, Any], current: Mapping[str, Any]) -> str | None:

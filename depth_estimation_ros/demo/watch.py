@@ -34,7 +34,7 @@ class Settings:
     timeout_s: float
     model: str
     device: str
-    node_module: str = "depth_estimation_ros.node"
+    node_module: str = "depth_estimation_ros.node_process"
 
 
 class _Stage(NamedTuple):

@@ -24,7 +24,7 @@ from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 RELIABLE, BEST_EFFORT = ReliabilityPolicy.RELIABLE, ReliabilityPolicy.BEST_EFFORT
 COMMANDS = {
     "double": [sys.executable, str(Path(__file__).with_name("plane_node.py"))],
-    "real": [sys.executable, "-m", "depth_estimation_ros.node"],
+    "real": [sys.executable, "-m", "depth_estimation_ros.node_process"],
     "main": [sys.executable, "-m", "depth_estimation_ros.node_process"],
 }
 PATIENCE_S = 40.0

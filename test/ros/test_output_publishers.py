@@ -1,0 +1,89 @@
+"""Only what somebody subscribes to is built, and all of it is built before any of it goes out."""
+
+from __future__ import annotations
+
+import pytest
+
+from depth_estimation_ros import outputs
+from depth_estimation_ros.outputs import Output, OutputPublishers
+
+
+class Publisher:
+    def __init__(self, topic: str):
+        self.topic = topic
+        self.subscribers = 0
+        self.sent: list = []
+        self.publish = self.sent.append
+
+    def get_subscription_count(self) -> int:
+        return self.subscribers
+
+
+class NodeDouble:
+    def __init__(self):
+        self.publishers: dict[str, Publisher] = {}
+
+    def create_lifecycle_publisher(self, message_type, topic, qos, qos_overriding_options):
+        if topic == "refused":
+            raise ValueError("the user's QoS override makes no sense")
+        return self.publishers.setdefault(topic, Publisher(topic))
+
+    def destroy_lifecycle_publisher(self, publisher):
+        del self.publishers[publisher.topic]
+
+
+@pytest.fixture
+def built(monkeypatch):
+    """What was built, by topic; "b" can never be built from this estimate."""
+    built: list[str] = []
+
+    def build(topic):
+        def from_estimate(estimate, header, parameters):
+            built.append(topic)
+            return None if topic == "b" else f"message for {topic}"
+
+        return from_estimate
+
+    monkeypatch.setattr(outputs, "OUTPUTS", tuple(Output(topic, object, build(topic)) for topic in "abc"))
+    monkeypatch.setattr(outputs, "qos_overrides", lambda *given: None)
+    return built
+
+
+def test_nothing_is_built_without_subscribers(built):
+    publishers = OutputPublishers(NodeDouble())
+    assert not publishers.are_watched
+    assert publishers.publish(None, None, None) is False
+    assert built == []
+
+
+def test_only_what_is_watched_is_built_and_sent(built):
+    node = NodeDouble()
+    publishers = OutputPublishers(node)
+    node.publishers["c"].subscribers = 2
+    assert publishers.are_watched
+    assert publishers.publish(None, None, None) is True
+    assert built == ["c"]
+    assert {topic: publisher.sent for topic, publisher in node.publishers.items()} == {
+        "a": [],
+        "b": [],
+        "c": ["message for c"],
+    }
+
+
+def test_an_output_that_cannot_be_built_does_not_hold_up_the_others(built):
+    node = NodeDouble()
+    publishers = OutputPublishers(node)
+    node.publishers["b"].subscribers = 1
+    assert publishers.publish(None, None, None) is False
+    node.publishers["a"].subscribers = 1
+    assert publishers.publish(None, None, None) is True
+    assert node.publishers["a"].sent == ["message for a"]
+    assert node.publishers["b"].sent == []
+
+
+def test_one_refused_topic_takes_the_others_back(built, monkeypatch):
+    monkeypatch.setattr(outputs, "OUTPUTS", (*outputs.OUTPUTS, Output("refused", object, lambda *given: None)))
+    node = NodeDouble()
+    with pytest.raises(ValueError, match="makes no sense"):
+        OutputPublishers(node)
+    assert node.publishers == {}
