@@ -25,11 +25,13 @@ lint: $(VENV)/.installed-test
 	$(BIN)/mypy
 
 $(VENV)/.installed-demo: setup.py | $(BIN)/python
-	$(PIP) --editable '.[ros,demo]'
+	@echo "Installing ROS 2, onnxruntime and OpenCV from PyPI into $(VENV): about a minute, once."
+	@$(PIP) --editable '.[ros,demo]'
 	@touch $@
 
 $(VENV)/.installed-test: setup.py | $(BIN)/python
-	$(PIP) --editable '.[ros,demo,train,test]'
+	@echo "Installing what the tests need into $(VENV), PyTorch included (6 GB): some minutes, once."
+	@$(PIP) --editable '.[ros,demo,train,test]'
 	@touch $@ $(VENV)/.installed-demo
 
 $(BIN)/python:
