@@ -107,14 +107,22 @@ def save_checkpoint(network: DepthNetwork, contract: ModelContract, path: Path, 
     """
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     if half:
-        tensors = {name: tensor.half() if _is_large(tensor) else tensor for name, tensor in tensors.items()}
+        tensors = {name: tensor.half() if is_large(tensor) else tensor for name, tensor in tensors.items()}
     header = {CONTRACT_KEY: contract.to_json(), NETWORK_KEY: json.dumps(dataclasses.asdict(network.config))}
     save_file(tensors, path, metadata=header)
     return path
 
 
-def _is_large(tensor: torch.Tensor) -> bool:
+def is_large(tensor: torch.Tensor) -> bool:
+    """Whether half precision is worth it for a tensor: weights are, biases and BatchNorm's statistics are not."""
     return tensor.dtype == torch.float32 and tensor.ndim > 1 and tensor.numel() >= LEAST_HALF_ELEMENTS
+
+
+def round_weights_to_half(network: DepthNetwork) -> None:
+    """Replace each large weight by the nearest float16 number, in place."""
+    for tensor in network.state_dict().values():
+        if is_large(tensor):
+            tensor.copy_(tensor.half())
 
 
 def load_checkpoint(path: Path) -> tuple[DepthNetwork, ModelContract]:

@@ -11,7 +11,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from depth_estimation_ros.inference.model_file import CONTRACT_FILE, CONTRACT_KEY, ModelContract
-from depth_training.checkpoint import LEAST_HALF_ELEMENTS, load_checkpoint, save_checkpoint
+from depth_training.checkpoint import LEAST_HALF_ELEMENTS, load_checkpoint, round_weights_to_half, save_checkpoint
 from depth_training.network.depth_network import DepthNetwork
 
 OPSET = 18
@@ -38,7 +38,7 @@ def store_weights_as_half(model: onnx.ModelProto) -> None:
     graph = model.graph
     casts = []
     for index, tensor in enumerate(graph.initializer):
-        if tensor.data_type != TensorProto.FLOAT or np.prod(tensor.dims) < LEAST_HALF_ELEMENTS:
+        if tensor.data_type != TensorProto.FLOAT or len(tensor.dims) < 2 or np.prod(tensor.dims) < LEAST_HALF_ELEMENTS:
             continue
         half = numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float16), f"{tensor.name}_half")
         casts.append(helper.make_node("Cast", [half.name], [tensor.name], to=TensorProto.FLOAT))
@@ -64,6 +64,9 @@ def export_onnx(network: DepthNetwork, contract: ModelContract, path: Path, half
         dynamo=True,
         verbose=False,
         external_data=False,
+        # Folding BatchNorm here would make new weights that half precision rounds once more; the runtime folds it when
+        # it loads, after the weights are back in float32.
+        optimize=not half,
     )
     assert program is not None  # only None with a file name
     model = program.model_proto
@@ -93,7 +96,8 @@ def export_checkpoint(checkpoint: Path, output: Path, half: bool = True, metrics
     Args:
         checkpoint: ``model.safetensors`` of a run.
         output: ``.onnx``, ``.pt2``, or ``.safetensors`` for a checkpoint to keep.
-        half: Store large weights as float16 (not in a ``.pt2``).
+        half: Round large weights to float16, and store them so (a ``.pt2`` stores them as float32): every format then
+            holds the same numbers.
         metrics: Result of an evaluation for the contract, in place of the validation metrics of the run.
 
     Raises:
@@ -101,6 +105,8 @@ def export_checkpoint(checkpoint: Path, output: Path, half: bool = True, metrics
         CheckpointError: The checkpoint cannot be used.
     """
     network, contract = load_checkpoint(checkpoint)
+    if half:
+        round_weights_to_half(network)
     if metrics is not None:
         contract = dataclasses.replace(contract, metrics=metrics)
     output.parent.mkdir(parents=True, exist_ok=True)

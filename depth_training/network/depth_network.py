@@ -69,8 +69,8 @@ class DepthNetwork(nn.Module):
         encoder_weights: As :class:`Encoder` takes them; None when a checkpoint is loaded afterwards.
     """
 
-    mean: Tensor
-    std: Tensor
+    input_mean: Tensor
+    input_std: Tensor
 
     def __init__(self, config: NetworkConfig, encoder_weights: str | None = None):
         super().__init__()
@@ -88,8 +88,8 @@ class DepthNetwork(nn.Module):
         )
         self.head = HEADS[config.head](self.decoder.out_channels, config)
         mean, std = self.input_statistics(config)
-        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1))
-        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1))
+        self.register_buffer("input_mean", torch.tensor(mean).view(1, 3, 1, 1))
+        self.register_buffer("input_std", torch.tensor(std).view(1, 3, 1, 1))
 
     @staticmethod
     def input_statistics(config: NetworkConfig) -> tuple[Triple, Triple]:
@@ -106,5 +106,5 @@ class DepthNetwork(nn.Module):
         Returns:
             (B, 1, ceil(H/2), ceil(W/2)) z-depth in metres, for the training camera.
         """
-        features = self.encoder((image - self.mean) / self.std)
+        features = self.encoder((image - self.input_mean) / self.input_std)
         return self.head(self.decoder(features))  # (B, 1, H/2, W/2) metres

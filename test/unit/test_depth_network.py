@@ -101,7 +101,7 @@ def test_the_decoder_has_as_many_blocks_as_the_paper_says():
 def test_normalisation_is_inside_the_network():
     plain = DepthNetwork(NetworkConfig(widths=[8, 8, 8, 8], normalise=False)).eval()
     normalised = DepthNetwork(NetworkConfig(widths=[8, 8, 8, 8])).eval()
-    state = {name: value for name, value in plain.state_dict().items() if name not in ("mean", "std")}
+    state = {name: value for name, value in plain.state_dict().items() if name not in ("input_mean", "input_std")}
     normalised.load_state_dict(state, strict=False)
     image = torch.rand(1, 3, 64, 64)
     mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
