@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxscript.optimizer
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
@@ -64,11 +65,14 @@ def export_onnx(network: DepthNetwork, contract: ModelContract, path: Path, half
         dynamo=True,
         verbose=False,
         external_data=False,
-        # Folding BatchNorm here would make new weights that half precision rounds once more; the runtime folds it when
-        # it loads, after the weights are back in float32.
-        optimize=not half,
+        # Its optimiser folds BatchNorm into new weights, which half precision would round once more.
+        optimize=False,
     )
     assert program is not None  # only None with a file name
+    # Constants only; the runtime folds BatchNorm when it loads, after the weights are back in float32.
+    onnxscript.optimizer.inline(program.model)
+    onnxscript.optimizer.fold_constants(program.model)
+    onnxscript.optimizer.remove_unused_nodes(program.model)
     model = program.model_proto
     if half:
         store_weights_as_half(model)

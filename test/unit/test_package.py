@@ -154,13 +154,13 @@ def _imports_of(script: Path) -> Iterator[str]:
             yield node.module or ""
 
 
-def test_all_packages_and_models_are_installed(metadata):
+def test_all_packages_and_what_lies_beside_their_code_are_installed(metadata):
     folders = {path.parent for path in [*python_files(PACKAGE), *python_files("depth_training")]}
-    wanted = {folder.relative_to(ROOT).as_posix().replace("/", ".") for folder in folders}
-    assert set(metadata["packages"]) == wanted
-    models = [path for path in (ROOT / PACKAGE / "models").glob("*") if path.suffix in (".onnx", ".json", ".pt2")]
-    patterns = metadata["package_data"][PACKAGE]
-    assert all(any(path.relative_to(ROOT / PACKAGE).match(pattern) for pattern in patterns) for path in models)
+    assert set(metadata["packages"]) == {folder.relative_to(ROOT).as_posix().replace("/", ".") for folder in folders}
+    for package, patterns in metadata["package_data"].items():
+        installed = {path for pattern in patterns for path in (ROOT / package).glob(pattern)}
+        files = {path for path in (ROOT / package).rglob("*") if path.is_file() and path.parent.name != "__pycache__"}
+        assert files - set(python_files(package)) == installed
 
 
 def test_what_the_node_imports_is_there_on_a_ros_machine_and_from_pip(manifest, metadata):
