@@ -130,10 +130,12 @@ class CameraStream:
         header = Header(stamp=msg.header.stamp, frame_id=parameters.optical_frame or msg.header.frame_id)
         for sentence in (*estimate.remarks, *_header_remarks(header, msg.header.frame_id, info)):
             self._remark(sentence)
-        if not self._outputs.publish(estimate, header, parameters):
+        if self._outputs.publish(estimate, header, parameters):
+            self._health.count_published(self._latency_s(header))
+        elif estimate.view.why_no_cloud is None:  # whoever was subscribed has left meanwhile
+            self._health.count_unwatched()
+        else:
             self._count_rejected("calibration", f"only the cloud is subscribed to, and {estimate.view.why_no_cloud}")
-            return
-        self._health.count_published(self._latency_s(header))
 
     def _latency_s(self, header: Header) -> float | None:
         stamp_ns = to_nanoseconds(header.stamp)

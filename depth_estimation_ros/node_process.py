@@ -57,6 +57,9 @@ def run(make_node: Callable[[], DepthNode], args: list[str] | None = None) -> in
     ros = threading.Thread(target=lambda: ended.put(_serve(make_node, args, stop)), name="ros", daemon=True)
     ros.start()
     status = ended.get()
+    # Python puts SIGINT's default back while it ends: an impatient second Ctrl-C would show as a killed process.
+    for number in _SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
     if status is None:
         status = 0
         stop.set_result(None)

@@ -12,10 +12,11 @@ SHARED_MEMORY = Path("/dev/shm")
 LEAST_FREE_BYTES = 4 * 8 * 2**20
 """Four times the profile's segment: one that does not fit would make Fast DDS drop shared memory altogether."""
 
-# Jazzy and before read the first, Kilted and later the second; each reader ignores the other.
-PROFILE_VARIABLES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
+OLD_VARIABLE, NEW_VARIABLE = "FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE"
+# These read the old variable only; Kilted and later read the new one and warn of the old.
+DISTRIBUTIONS_WITH_OLD_VARIABLE = ("humble", "iron", "jazzy")
 # A user who has set one of these has chosen a transport.
-USERS_VARIABLES = (*PROFILE_VARIABLES, "FASTDDS_BUILTIN_TRANSPORTS")
+USERS_VARIABLES = (OLD_VARIABLE, NEW_VARIABLE, "FASTDDS_BUILTIN_TRANSPORTS")
 
 
 def provide_transport_profile(
@@ -41,6 +42,6 @@ def provide_transport_profile(
             f"{shared_memory} has {free_bytes / 2**20:.0f} MB free, and {LEAST_FREE_BYTES / 2**20:.0f} MB are needed "
             "for larger shared memory: best-effort subscribers may lose messages; in a container, raise --shm-size"
         )
-    for name in PROFILE_VARIABLES:
-        environment[name] = str(PROFILE)
+    is_old = environment.get("ROS_DISTRO") in DISTRIBUTIONS_WITH_OLD_VARIABLE
+    environment[OLD_VARIABLE if is_old else NEW_VARIABLE] = str(PROFILE)
     return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -174,7 +175,7 @@ def test_a_managed_node_keeps_a_bond_while_it_is_active(robot, tmp_path):
     package.mkdir()
     (package / "__init__.py").touch()
     (package / "bondpy.py").write_text(BONDPY)  # the interface of the real one, whose messages PyPI does not have
-    robot.set_environment(PYTHONPATH=str(tmp_path))
+    robot.set_environment(PYTHONPATH=os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]))
     robot.start(parameters={"autostart": False})
     for _ in range(2):
         assert change_state(robot, CONFIGURE)

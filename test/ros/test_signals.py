@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -37,6 +39,18 @@ def test_twice_and_mixed(robot):
     robot.wait_for_state("configuring")
     for number in (signal.SIGINT, signal.SIGINT, signal.SIGTERM, signal.SIGINT):
         node.kill(number)
+    assert ends_well(node), node.output
+
+
+@pytest.mark.parametrize("pause_s", [0.0, 0.05, 0.1, 0.2, 0.4])
+def test_twice_while_active(robot, pause_s):
+    """The second may come at any moment of the end that the first has begun."""
+    node = robot.start()
+    robot.wait_for_state("active")
+    node.kill(signal.SIGINT)
+    time.sleep(pause_s)
+    with contextlib.suppress(ProcessLookupError):
+        node.kill(signal.SIGINT)
     assert ends_well(node), node.output
 
 

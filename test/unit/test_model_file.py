@@ -11,11 +11,9 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
-import onnx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from onnx import TensorProto, helper
 
 from depth_estimation_ros.inference import model_file
 from depth_estimation_ros.inference.errors import BackendError
@@ -26,6 +24,9 @@ from depth_estimation_ros.inference.model_file import (
     read_contract,
     resolve_model,
 )
+
+onnx = pytest.importorskip("onnx", reason="models for the tests are built with onnx, of the train extra")
+helper, TensorProto = onnx.helper, onnx.TensorProto
 
 DOCUMENT = {
     "format_version": 1,

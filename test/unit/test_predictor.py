@@ -10,12 +10,10 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import onnx
 import onnxruntime
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from onnx import TensorProto, helper, numpy_helper
 
 from depth_estimation_ros.inference import (
     BackendError,
@@ -29,6 +27,9 @@ from depth_estimation_ros.inference import (
 )
 from depth_estimation_ros.inference.model_file import CONTRACT_KEY
 from depth_estimation_ros.inference.onnx_backend import open_session
+
+onnx = pytest.importorskip("onnx", reason="models for the tests are built with onnx, of the train extra")
+helper, numpy_helper, TensorProto = onnx.helper, onnx.numpy_helper, onnx.TensorProto
 
 FLOAT, FLOAT16, UINT8 = TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.UINT8
 

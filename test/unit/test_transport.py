@@ -8,8 +8,9 @@ import pytest
 
 from depth_estimation_ros.transport import (
     LEAST_FREE_BYTES,
+    NEW_VARIABLE,
+    OLD_VARIABLE,
     PROFILE,
-    PROFILE_VARIABLES,
     USERS_VARIABLES,
     provide_transport_profile,
 )
@@ -21,11 +22,20 @@ def free(monkeypatch, free_bytes: int) -> None:
     monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=free_bytes))
 
 
-def test_both_generations_of_fast_dds_are_pointed_at_the_profile(monkeypatch):
+@pytest.mark.parametrize(
+    ("distribution", "name"),
+    [
+        ({"ROS_DISTRO": "humble"}, OLD_VARIABLE),
+        ({"ROS_DISTRO": "jazzy"}, OLD_VARIABLE),
+        ({"ROS_DISTRO": "kilted"}, NEW_VARIABLE),
+        ({}, NEW_VARIABLE),
+    ],
+)
+def test_each_generation_of_fast_dds_is_pointed_at_the_profile(monkeypatch, distribution, name):
     free(monkeypatch, LEAST_FREE_BYTES)
-    environment: dict[str, str] = {}
+    environment = dict(distribution)
     assert provide_transport_profile(environment) is None
-    assert environment == dict.fromkeys(PROFILE_VARIABLES, str(PROFILE))
+    assert environment == {**distribution, name: str(PROFILE)}
 
 
 @pytest.mark.parametrize("name", USERS_VARIABLES)
