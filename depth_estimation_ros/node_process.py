@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 GRACE_S = 1.2
 """Seconds that a stopping node may take to finish its frame and leave the ROS graph."""
 
+WAKE_S = 0.1
+"""A signal is noticed after this long at the latest."""
+
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -56,7 +59,7 @@ def run(make_node: Callable[[], DepthNode], args: list[str] | None = None) -> in
     stop: Future = Future()
     ros = threading.Thread(target=lambda: ended.put(_serve(make_node, args, stop)), name="ros", daemon=True)
     ros.start()
-    status = ended.get()
+    status = _wait_for(ended)
     # Python puts SIGINT's default back while it ends: an impatient second Ctrl-C would show as a killed process.
     for number in _SIGNALS:
         signal.signal(number, signal.SIG_IGN)
@@ -68,6 +71,15 @@ def run(make_node: Callable[[], DepthNode], args: list[str] | None = None) -> in
         sys.stderr.flush()
         os._exit(status)
     return status
+
+
+def _wait_for(ended: queue.SimpleQueue[int | None]) -> int | None:
+    """Wait in short steps: a signal that another thread takes does not wake this one, which alone runs handlers."""
+    while True:
+        try:
+            return ended.get(timeout=WAKE_S)
+        except queue.Empty:
+            continue
 
 
 def _serve(make_node: Callable[[], DepthNode], args: list[str] | None, stop: Future) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import signal
 import time
 from pathlib import Path
@@ -39,6 +40,16 @@ def test_twice_and_mixed(robot):
     robot.wait_for_state("configuring")
     for number in (signal.SIGINT, signal.SIGINT, signal.SIGTERM, signal.SIGINT):
         node.kill(number)
+    assert ends_well(node), node.output
+
+
+def test_a_signal_that_another_thread_takes(robot):
+    """The kernel may hand a process's signal to any thread, and Python's handlers run in the main thread alone."""
+    node = robot.start(load_s=3600)
+    robot.wait_for_state("configuring")
+    main = node.popen.pid
+    others = [int(task.name) for task in Path(f"/proc/{main}/task").iterdir() if int(task.name) != main]
+    assert ctypes.CDLL(None).tgkill(main, others[0], int(signal.SIGTERM)) == 0
     assert ends_well(node), node.output
 
 
