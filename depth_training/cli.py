@@ -153,9 +153,9 @@ def export(
 
 def main() -> None:
     """Run the command line; errors a user can mend end in one sentence and status 2."""
-    logging.basicConfig(
-        level=logging.INFO, format="%(message)s", handlers=[RichHandler(console=console, show_path=False)]
-    )
+    logging.basicConfig(format="%(message)s", handlers=[RichHandler(console=console, show_path=False)])
+    for ours in ("depth_training", "depth_estimation_ros"):
+        logging.getLogger(ours).setLevel(logging.INFO)
     try:
         app()
     except USER_ERRORS as error:

@@ -148,7 +148,7 @@ def train(config: TrainingConfig, run: Path, resume: bool = False) -> Path:
     Raises:
         RunError: The loss is not finite, or the disk is full.
     """
-    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)  # it sets itself to INFO when imported
     # It warns of its own internals, and of a folder that is there because the run is resumed.
     warnings.filterwarnings("ignore", module="pytorch_lightning")
     pl.seed_everything(config.optimiser.seed, workers=True, verbose=False)
