@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Hashable
 from dataclasses import dataclass
 
@@ -90,9 +89,9 @@ def focal_ratio(contract: ModelContract, view: View) -> tuple[float, str | None]
     """
     if view.focal_network_px is None:
         return 1.0, "the camera's focal length is unknown: metric scale is the training camera's"
-    if contract.training_fx is None or contract.training_fy is None:
+    if contract.training_focal_px is None:
         return 1.0, "the model does not name its training focal length: metric scale is not corrected for this camera"
-    return view.focal_network_px / math.sqrt(contract.training_fx * contract.training_fy), None
+    return view.focal_network_px / contract.training_focal_px, None
 
 
 def mark_invalid(depth_m: np.ndarray, valid_mask: np.ndarray | None, parameters: Parameters) -> np.ndarray:

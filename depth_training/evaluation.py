@@ -65,9 +65,9 @@ def predict_depth(predictor: Predictor, image_rgb: np.ndarray, camera: Camera) -
     contract = predictor.contract
     size = choose_network_size(contract, height, width, camera.focal_px, None)
     focal_ratio = 1.0
-    if camera.focal_px is not None and contract.training_fx and contract.training_fy:
+    if camera.focal_px is not None and contract.training_focal_px is not None:
         f_network = camera.focal_px * math.sqrt(size[0] / height * size[1] / width)
-        focal_ratio = f_network / math.sqrt(contract.training_fx * contract.training_fy)
+        focal_ratio = f_network / contract.training_focal_px
     resized = resize_image(image_rgb, size, contract.input.resize_filter)
     depth_m = predictor.predict(resized, focal_ratio).depth_m
     return cv2.resize(depth_m, (width, height), interpolation=cv2.INTER_LINEAR)

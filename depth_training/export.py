@@ -28,7 +28,7 @@ def _dynamic_program(network: DepthNetwork, contract: ModelContract) -> torch.ex
     # An odd-looking example size: equal or round sides would let the tracer take one for the other or for a constant.
     example = torch.rand(1, 3, 232, 312)
     dynamic = {2: torch.export.Dim("height", **sides), 3: torch.export.Dim("width", **sides)}
-    return torch.export.export(network, (example,), dynamic_shapes=({**dynamic},))
+    return torch.export.export(network, (example,), dynamic_shapes=(dynamic,))
 
 
 def store_weights_as_half(model: onnx.ModelProto) -> None:

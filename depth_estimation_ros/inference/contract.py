@@ -7,6 +7,7 @@ each field is also its rule: `ModelContract.from_json` and `ModelContract.to_jso
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -85,6 +86,13 @@ class ModelContract:
     output: OutputContract
     training_fx: OptionalPositive  #: focal lengths of the training camera in pixels at native size; null: unknown
     training_fy: OptionalPositive
+
+    @property
+    def training_focal_px(self) -> float | None:
+        """The training camera's focal length in pixels at native size, sqrt(fx * fy); None where unknown."""
+        if self.training_fx is None or self.training_fy is None:
+            return None
+        return math.sqrt(self.training_fx * self.training_fy)
 
     def to_json(self) -> str:
         """Returns the contract as the JSON document that goes into a model file.

@@ -48,8 +48,8 @@ def choose_network_size(
         return given.fixed_size
 
     native_pixels = given.native_height * given.native_width
-    if focal_px is not None and contract.training_fx is not None and contract.training_fy is not None:
-        scale = math.sqrt(contract.training_fx * contract.training_fy) / focal_px  # network pixels per camera pixel
+    if focal_px is not None and contract.training_focal_px is not None:
+        scale = contract.training_focal_px / focal_px  # network pixels per camera pixel
     else:
         scale = math.sqrt(native_pixels / (height * width))
     budget = int(DEFAULT_BUDGET * native_pixels) if max_pixels is None else max_pixels

@@ -25,7 +25,6 @@ RELIABLE, BEST_EFFORT = ReliabilityPolicy.RELIABLE, ReliabilityPolicy.BEST_EFFOR
 COMMANDS = {
     "double": [sys.executable, str(Path(__file__).with_name("plane_node.py"))],
     "real": [sys.executable, "-m", "depth_estimation_ros.node_process"],
-    "main": [sys.executable, "-m", "depth_estimation_ros.node_process"],
 }
 PATIENCE_S = 40.0
 """A condition that takes longer than this will not come; nothing waits for longer than it has to."""

@@ -118,7 +118,7 @@ def has_loaded(process, library: str) -> bool:
     ],
 )
 def test_at_any_moment_of_starting(robot, library, number):
-    node = robot.start("main", parameters={"autostart": False})
+    node = robot.start("real", parameters={"autostart": False})
     robot.wait_until(lambda: catches(node, signal.SIGTERM) and has_loaded(node, library), f"{library} is loaded")
     node.kill(number)
     assert ends_well(node), node.output

@@ -25,7 +25,7 @@ class ConstantPredictor:
     def __init__(self, training_px: float | None = TRAINING_PX):
         sizes = {"native_height": 120, "native_width": 160, "size_multiple": 8, "size_least": 32, "size_most": 1024}
         given = SimpleNamespace(resize_filter="area", fixed_size=None, **sizes)
-        self.contract = SimpleNamespace(input=given, training_fx=training_px, training_fy=training_px)
+        self.contract = SimpleNamespace(input=given, training_focal_px=training_px)
 
     def predict(self, image_rgb: np.ndarray, focal_ratio: float) -> Prediction:
         return Prediction(np.full(image_rgb.shape[:2], 2 * focal_ratio, np.float32), None)

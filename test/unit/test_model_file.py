@@ -445,3 +445,10 @@ def test_an_unknown_model_lists_the_bundled_ones(bundle, model):
 
 def test_a_folder_is_no_model(bundle, tmp_path):
     assert "is a folder" in refusal(resolve_model, tmp_path)
+
+
+def test_the_training_focal_length_is_the_geometric_mean():
+    contract = ModelContract.from_json(json.dumps(DOCUMENT), "test")
+    assert contract.training_focal_px == pytest.approx((250.0 * 251.0) ** 0.5)
+    unknown = changed("training_fx", None) | {"training_fy": None}
+    assert ModelContract.from_json(json.dumps(unknown), "test").training_focal_px is None
