@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import argparse
 import itertools
 import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import rclpy
@@ -19,7 +17,7 @@ from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
 
 from depth_estimation_ros.demo.frames import GivenIntrinsics, SourceFrame
-from depth_estimation_ros.demo.recording import Recording, SentImage
+from depth_estimation_ros.demo.recording import Recording, SentImage, planned_recording
 from depth_estimation_ros.demo.sources import SourceError, webcam_frames
 from depth_estimation_ros.images import rgb_to_message
 
@@ -116,13 +114,7 @@ def publish(camera: Camera, recording: Recording, plan: dict) -> None:
 
 def main() -> int:
     """Run the camera on the recording folder named on the command line; 0 when all is sent, 130 when stopped."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("recording", type=Path, help="folder that depth_estimation_ros.demo.run has prepared")
-    recording = Recording(parser.parse_args().recording)
-    plan = recording.json("plan")
-    if plan is None:
-        print(f"{recording.folder} holds no plan.json: start depth_estimation_ros.demo.run instead.", file=sys.stderr)
-        return 2
+    recording, plan = planned_recording(__doc__)
     try:
         rclpy.init()
         camera = Camera(recording)

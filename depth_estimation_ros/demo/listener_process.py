@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
@@ -16,7 +14,7 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 
 from depth_estimation_ros.demo.checks import in_words
-from depth_estimation_ros.demo.recording import Recording
+from depth_estimation_ros.demo.recording import Recording, planned_recording
 from depth_estimation_ros.demo.witness import CLOUD, DEPTH, INFO, Witness
 
 NODE_NAME = "depth_estimation"
@@ -91,13 +89,7 @@ def listen(recording: Recording, witness: Witness, listener: Listener, timeout_s
 
 def main() -> int:
     """Listen until the camera has ended; 0 when every check holds, 1 when one does not, 130 when stopped."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("recording", type=Path, help="folder that depth_estimation_ros.demo.run has prepared")
-    recording = Recording(parser.parse_args().recording)
-    plan = recording.json("plan")
-    if plan is None:
-        print(f"{recording.folder} holds no plan.json: start depth_estimation_ros.demo.run instead.", file=sys.stderr)
-        return 2
+    recording, plan = planned_recording(__doc__)
     try:
         rclpy.init()
         witness = Witness(recording)

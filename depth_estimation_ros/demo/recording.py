@@ -6,6 +6,7 @@ sent with and what the listener received, so that each process can be judged by 
 
 from __future__ import annotations
 
+import argparse
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -108,3 +109,14 @@ class Recording:
             for line in path.read_text().splitlines(keepends=True):
                 if line.endswith("\n"):  # the last one may be half written
                     yield json.loads(line)
+
+
+def planned_recording(description: str | None) -> tuple[Recording, dict[str, Any]]:
+    """Open the recording that a process's command line names, with its plan; ends with 2 where there is none."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("recording", type=Path, help="folder that depth_estimation_ros.demo.run has prepared")
+    recording = Recording(parser.parse_args().recording)
+    plan = recording.json("plan")
+    if plan is None:
+        parser.exit(2, f"{recording.folder} holds no plan.json: start depth_estimation_ros.demo.run instead.\n")
+    return recording, plan
