@@ -78,6 +78,9 @@ class DataConfig:
         zoom: Probability of a zoomed crop, seen as by a longer lens; its depth is told in the training camera's terms.
         zoom_least: Least zoom factor.
         zoom_greatest: Greatest zoom factor.
+        turn: Probability of turning the virtual camera about its own centre.
+        tilt_deg: Greatest pitch and greatest yaw of a turn, degrees.
+        rotation_deg: Greatest roll of a turn, degrees.
         dequantise_m: Half a step of the stored depth in metres; uniform noise of that size hides the steps.
         workers: Loader processes.
     """
@@ -101,6 +104,9 @@ class DataConfig:
     zoom: float = 0.0
     zoom_least: float = 1.0
     zoom_greatest: float = 1.5
+    turn: float = 0.0
+    tilt_deg: float = 0.0
+    rotation_deg: float = 0.0
     dequantise_m: float = 0.0
     workers: int = 1
 

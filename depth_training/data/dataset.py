@@ -73,6 +73,65 @@ def virtual_camera_crop(
     return image, depth / zoom
 
 
+def tilted_camera_crop(
+    image_rgb: np.ndarray,
+    depth_m: np.ndarray,
+    config: DataConfig,
+    zoom: float,
+    place: tuple[float, float],
+    angles_deg: tuple[float, float, float],
+) -> tuple[np.ndarray, np.ndarray]:
+    """Render what :func:`virtual_camera_crop` cuts out from a camera that is also turned about its own centre.
+
+    A turn changes the depth of every point but needs no new view: points keep their rays (REP 103 optical frame).
+
+    Args:
+        image_rgb: (H, W, 3) uint8.
+        depth_m: (H, W) float32 metres.
+        config: Crop, native and camera sizes.
+        zoom: As there.
+        place: As there.
+        angles_deg: Pitch, yaw and roll in degrees.
+
+    Returns:
+        As there; depth is 0, unknown, where the turned camera looks past the image.
+    """
+    full_height, full_width = depth_m.shape
+    scale_x = config.native_width / full_width * zoom
+    scale_y = config.native_height / full_height * zoom
+    fx, fy = config.fx * full_width / config.camera_width, config.fy * full_height / config.camera_height
+    inside = np.s_[config.border : full_height - config.border, config.border : full_width - config.border]
+    image_rgb, depth_m = image_rgb[inside], depth_m[inside]
+    full_height, full_width = depth_m.shape
+    top = place[0] * max(full_height - config.height / scale_y, 0)
+    left = place[1] * max(full_width - config.width / scale_x, 0)
+    centre_x, centre_y = (full_width - 1) / 2, (full_height - 1) / 2
+    k_full = np.array([[fx, 0, centre_x], [0, fy, centre_y], [0, 0, 1]])
+    k_crop = np.array(
+        [
+            [fx * scale_x, 0, (centre_x - left + 0.5) * scale_x - 0.5],
+            [0, fy * scale_y, (centre_y - top + 0.5) * scale_y - 0.5],
+            [0, 0, 1],
+        ]
+    )
+    pitch, yaw, roll = (cv2.Rodrigues(np.radians(angle) * axis)[0] for angle, axis in zip(angles_deg, np.eye(3)))
+    turn = roll @ pitch @ yaw
+    to_full = k_full @ turn @ np.linalg.inv(k_crop)  # crop pixel -> full pixel
+    # Shrunk to the crop's scale first: a warp that shrinks aliases.
+    small = cv2.resize(image_rgb, None, fx=min(scale_x, 1.0), fy=min(scale_y, 1.0), interpolation=cv2.INTER_AREA)
+    ratio_x, ratio_y = small.shape[1] / full_width, small.shape[0] / full_height
+    shrink = np.array([[ratio_x, 0, ratio_x / 2 - 0.5], [0, ratio_y, ratio_y / 2 - 0.5], [0, 0, 1]])
+    size, inverse = (config.width, config.height), cv2.WARP_INVERSE_MAP
+    image = cv2.warpPerspective(
+        small, shrink @ to_full, size, flags=cv2.INTER_LINEAR | inverse, borderMode=cv2.BORDER_REPLICATE
+    )
+    depth = cv2.warpPerspective(depth_m, to_full, size, flags=cv2.INTER_NEAREST | inverse)
+    x = (np.arange(config.width) - k_crop[0, 2]) / k_crop[0, 0]
+    y = (np.arange(config.height) - k_crop[1, 2]) / k_crop[1, 1]
+    forward = turn[2, 0] * x + turn[2, 1] * y[:, None] + turn[2, 2]  # z of each crop ray in the full camera
+    return image, (depth / forward / zoom).astype(np.float32)
+
+
 class TrainingPairs(Dataset):
     """Augmented training crops: image (3, h, w) uint8 RGB, depth (1, h, w) float32 metres, 0 unknown."""
 
@@ -90,7 +149,13 @@ class TrainingPairs(Dataset):
         image_rgb, depth_m = read_pair(self.pairs[item])
         zoomed = torch.rand(()).item() < config.zoom
         zoom = uniform(config.zoom_least, config.zoom_greatest) if zoomed else 1.0
-        image_rgb, depth_m = virtual_camera_crop(image_rgb, depth_m, config, zoom, (uniform(0, 1), uniform(0, 1)))
+        place = uniform(0, 1), uniform(0, 1)
+        if torch.rand(()).item() < config.turn:
+            tilt, roll = config.tilt_deg, config.rotation_deg
+            angles_deg = uniform(-tilt, tilt), uniform(-tilt, tilt), uniform(-roll, roll)
+            image_rgb, depth_m = tilted_camera_crop(image_rgb, depth_m, config, zoom, place, angles_deg)
+        else:
+            image_rgb, depth_m = virtual_camera_crop(image_rgb, depth_m, config, zoom, place)
         image = tv_tensors.Image(torch.from_numpy(image_rgb).permute(2, 0, 1))
         depth = tv_tensors.Mask(torch.from_numpy(depth_m)[None])
         image, depth = self.augmentation(image, depth)
