@@ -114,7 +114,9 @@ def tilted_camera_crop(
             [0, 0, 1],
         ]
     )
-    pitch, yaw, roll = (cv2.Rodrigues(np.radians(angle) * axis)[0] for angle, axis in zip(angles_deg, np.eye(3)))
+    pitch, yaw, roll = (
+        cv2.Rodrigues(np.radians(angle) * axis)[0] for angle, axis in zip(angles_deg, np.eye(3), strict=True)
+    )
     turn = roll @ pitch @ yaw
     to_full = k_full @ turn @ np.linalg.inv(k_crop)  # crop pixel -> full pixel
     # Shrunk to the crop's scale first: a warp that shrinks aliases.
