@@ -50,16 +50,19 @@ def build_contract(config: TrainingConfig, validation_metrics: dict[str, float])
         validation_metrics: Metric name to value on the validation split.
     """
     network, data = config.network, config.data
+    blocks = "added skips, depthwise" if network.light_decoder else "concatenated skips"
     mean, std = DepthNetwork.input_statistics(network)
     return ModelContract(
         format_version=FORMAT_VERSION,
         name=config.name,
         encoder=network.encoder + (" (frozen)" if network.freeze_encoder else " (fine-tuned)"),
-        decoder=f"concatenated skips, widths {'/'.join(map(str, network.widths))}, {network.head} head",
+        decoder=f"{blocks}, widths {'/'.join(map(str, network.widths))}, {network.head} head",
         licence=LICENCE,
         git_revision=git_revision(),
         training_data=f"{'/'.join(Path(data.pairs).parts[-2:])}, {data.split} split, seed {config.optimiser.seed}",
-        metrics={"protocol": NYU_EIGEN.describe(), "images": "validation split", **validation_metrics},
+        metrics={"protocol": NYU_EIGEN.describe(), "images": "validation split", **validation_metrics}
+        if validation_metrics
+        else {},
         input=InputContract(
             name="image",
             layout="NCHW",

@@ -59,7 +59,7 @@ class DataConfig:
 
     Attributes:
         pairs: CSV of image and depth pairs in the NYU2 layout (``image, depth, nyu_index``).
-        validation_share: Share of the images held apart for validation.
+        validation_share: Share of the images held apart for validation; 0 trains on all and keeps the last epoch.
         split: ``blocks`` (whole runs of consecutive ``nyu_index``, so that no room is on both sides) or ``frames``
             (the paper's shuffled split, which leaks neighbouring frames of a room).
         height: Height of a training crop at network resolution, pixels.

@@ -97,8 +97,8 @@ class DepthModule(pl.LightningModule):
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
-def build_loaders(config: DataConfig, batch_size: int, seed: int) -> tuple[DataLoader, DataLoader]:
-    """Split the pairs and make the training and the validation loader."""
+def build_loaders(config: DataConfig, batch_size: int, seed: int) -> tuple[DataLoader, DataLoader | None]:
+    """Split the pairs and make the training and the validation loader, None where no pairs are held apart."""
     cv2.setNumThreads(1)  # loader processes inherit it: they are the parallelism
     training, validation = split_pairs(read_pairs(Path(config.pairs)), config.split, config.validation_share, seed)
     logger.info("%d training and %d validation pairs (%s)", len(training), len(validation), config.split)
@@ -112,19 +112,23 @@ def build_loaders(config: DataConfig, batch_size: int, seed: int) -> tuple[DataL
             num_workers=workers,
             persistent_workers=keep,
         ),
-        DataLoader(FullPairs(validation, config), batch_size, num_workers=workers, persistent_workers=keep),
+        DataLoader(FullPairs(validation, config), batch_size, num_workers=workers, persistent_workers=keep)
+        if validation
+        else None,
     )
 
 
-def _callbacks(config: TrainingConfig, run: Path) -> tuple[ModelCheckpoint, list[Callback]]:
-    best = ModelCheckpoint(run, filename="best", monitor="val/abs_rel", mode="min", enable_version_counter=False)
+def _callbacks(config: TrainingConfig, run: Path, validated: bool) -> tuple[ModelCheckpoint, list[Callback]]:
+    # With nothing held apart nothing can choose: the last epoch is the one to keep.
+    chosen_by = "val/abs_rel" if validated else None
+    best = ModelCheckpoint(run, filename="best", monitor=chosen_by, mode="min", enable_version_counter=False)
     # Saved at the end of training epochs, so that a killed run goes on from the last whole epoch.
     last = ModelCheckpoint(run, filename="last", every_n_epochs=1, enable_version_counter=False, save_top_k=1)
     callbacks: list[Callback] = [best, last, RichProgressBar(leave=True)]
     settings = config.optimiser
     if settings.ema_decay:
         callbacks.append(EMAWeightAveraging(decay=settings.ema_decay))
-    if settings.early_stopping:
+    if settings.early_stopping and validated:
         callbacks.append(EarlyStopping("val/abs_rel", mode="min", patience=settings.early_stopping))
     return best, callbacks
 
@@ -139,7 +143,7 @@ def _checkpoint_to_resume(run: Path) -> Path | None:
 
 
 def train(config: TrainingConfig, run: Path, resume: bool = False) -> Path:
-    """Train, keep the epoch with the best validation abs_rel, and write it as a checkpoint.
+    """Train, keep the epoch with the best validation abs_rel (the last without validation), write it as a checkpoint.
 
     Args:
         config: Resolved settings; saved beside the run as ``config.yaml``.
@@ -160,7 +164,7 @@ def train(config: TrainingConfig, run: Path, resume: bool = False) -> Path:
     run.mkdir(parents=True, exist_ok=True)
     save_config(config, run / "config.yaml")
     training, validation = build_loaders(config.data, config.optimiser.batch_size, config.optimiser.seed)
-    best, callbacks = _callbacks(config, run)
+    best, callbacks = _callbacks(config, run, validation is not None)
     trainer = pl.Trainer(
         max_epochs=config.optimiser.epochs,
         precision=cast(Any, config.optimiser.precision),
@@ -183,15 +187,16 @@ def train(config: TrainingConfig, run: Path, resume: bool = False) -> Path:
         raise RunError(f"the disk of {run} is full: free some space, then go on with --resume") from error
     state = torch.load(best.best_model_path, map_location="cpu", weights_only=True)["state_dict"]
     module.load_state_dict(state)
-    metrics = {name: float(value) for name, value in validate(module, validation).items()}
-    logger.info("best epoch: validation %s", ", ".join(f"{name} {value:.4f}" for name, value in metrics.items()))
+    metrics = {} if validation is None else validate(module, validation)
+    if metrics:
+        logger.info("best epoch: validation %s", ", ".join(f"{name} {value:.4f}" for name, value in metrics.items()))
     return save_checkpoint(module.network, build_contract(config, metrics), run / "model.safetensors")
 
 
 @torch.inference_mode()
-def validate(module: DepthModule, loader: DataLoader) -> dict[str, Tensor]:
+def validate(module: DepthModule, loader: DataLoader) -> dict[str, float]:
     """Measure a network on a validation loader, outside the trainer."""
     module.eval()
     for index, batch in enumerate(loader):
         module.validation_step(batch, index)
-    return module.validation_metrics.compute()
+    return {name: float(value) for name, value in module.validation_metrics.compute().items()}

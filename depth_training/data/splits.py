@@ -26,7 +26,7 @@ def split_pairs(pairs: Sequence[Pair], kind: str, validation_share: float, seed:
         pairs: All pairs.
         kind: ``blocks`` keeps runs of consecutive indices whole; ``frames`` shuffles single frames, as the paper does,
             and so puts neighbouring frames of one room on both sides.
-        validation_share: Share of the pairs to hold apart, between 0 and 1.
+        validation_share: Share of the pairs to hold apart, between 0 and 1; with 0 all are for training.
         seed: Of the shuffle.
 
     Returns:
@@ -47,7 +47,7 @@ def split_pairs(pairs: Sequence[Pair], kind: str, validation_share: float, seed:
     validation: list[Pair] = []
     for unit in np.random.default_rng(seed).permutation(len(units)):
         (validation if len(validation) < wanted else training).extend(units[unit])
-    if not training or not validation:
+    if not training or (validation_share > 0) != bool(validation):
         raise PairsError(
             f"the split {kind} of {len(pairs)} pairs with validation share {validation_share} leaves "
             f"{len(training)} for training and {len(validation)} for validation: both need at least one"
