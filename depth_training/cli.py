@@ -37,7 +37,7 @@ console = Console()
 @app.command()
 def train(
     preset: Annotated[
-        Path | None, typer.Option(help="YAML preset, for example config/training/frozen_mobilenet_v2.yaml.")
+        Path | None, typer.Option(help="YAML preset, for example config/training/frozen.yaml.")
     ] = None,
     output: Annotated[
         Path, typer.Option(help="Folder of the run: checkpoints, logs, config.yaml, model.safetensors.")
@@ -60,7 +60,7 @@ def train(
     run's config.yaml shows them all resolved. The best epoch by validation becomes model.safetensors.
 
     \b
-    python -m depth_training train --preset config/training/frozen_mobilenet_v2.yaml \
+    python -m depth_training train --preset config/training/frozen.yaml \
         --output runs/frozen data.pairs=../shared/data/nyu2/train.csv \
         encoder_weights=../shared/weights/mobilenet_v2_imagenet_features.safetensors
     """
