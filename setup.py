@@ -56,6 +56,7 @@ setup(
         ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),
         (SHARE, ["package.xml"]),
         (os.path.join(SHARE, "launch"), glob("launch/*.launch.py")),
+        (os.path.join(SHARE, "launch", "examples"), glob("launch/examples/*.launch.py")),
         (os.path.join(SHARE, "config"), glob("config/*.yaml") + glob("config/*.rviz")),
         # `ros2 run` looks here; see scripts/depth_node for why it is not a console_script.
         (os.path.join("lib", PACKAGE), ["scripts/depth_node"]),

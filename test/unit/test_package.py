@@ -131,7 +131,13 @@ def test_every_data_file_exists_and_none_is_forgotten(metadata):
     share = f"share/{PACKAGE}"
     assert places["package.xml"] == share
     assert places[f"resource/{PACKAGE}"] == "share/ament_index/resource_index/packages"
-    for pattern, folder in (("launch/*.launch.py", "launch"), ("config/*.yaml", "config"), ("config/*.rviz", "config")):
+    examples = ("launch/examples/*.launch.py", "launch/examples")
+    for pattern, folder in (
+        examples,
+        ("launch/*.launch.py", "launch"),
+        ("config/*.yaml", "config"),
+        ("config/*.rviz", "config"),
+    ):
         found = [path.relative_to(ROOT).as_posix() for path in ROOT.glob(pattern)]
         assert found
         assert {places.get(source) for source in found} == {f"{share}/{folder}"}
@@ -187,7 +193,7 @@ def test_every_import_has_a_dependency(manifest, metadata):
 def test_no_ros_dependency_is_named_in_vain(manifest):
     used = imported(*python_files(PACKAGE), *python_files("launch"))
     needed = {name for name in dependencies(manifest, "depend", "exec_depend") if not name.startswith("python3-")}
-    assert needed - set(used) == {"rviz2"}, "rviz2 is started, the others are imported"
+    assert needed - set(used) == {"rviz2", "tf2_ros"}, "these are started, the others imported"
     tests = imported(*python_files("test"))
     needed = {name for name in dependencies(manifest, "test_depend") if not name.startswith("python3-")}
     assert needed <= set(tests)
