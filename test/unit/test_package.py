@@ -24,7 +24,7 @@ PACKAGE = "depth_estimation_ros"
 # What supplies an import where neither the name itself, nor the usual python3-, -pip or ros- around it, does.
 SUPPLIERS = {"cv2": ("opencv-python-headless", "python3-opencv"), "rosbags": ("rosbags-image",)}
 # Imported only where installed: each of these has another way beside it.
-ALTERNATIVES = {"bondpy", "cv_bridge", "rosbags", "torch"}
+ALTERNATIVES = {"bondpy", "cv_bridge", "rosbags", "tf2_msgs", "torch"}
 
 
 @pytest.fixture(scope="module")
@@ -143,10 +143,14 @@ def test_every_data_file_exists_and_none_is_forgotten(metadata):
         assert {places.get(source) for source in found} == {f"{share}/{folder}"}
 
 
-def test_ros2_run_finds_an_executable_that_takes_the_first_python_on_the_path(metadata):
+def test_ros2_run_finds_every_executable(metadata):
     [sources] = [sources for folder, sources in metadata["data_files"] if folder == f"lib/{PACKAGE}"]
-    [script] = [ROOT / source for source in sources]
-    assert script.name == "depth_node"
+    assert sorted(sources) == sorted(f"scripts/{path.name}" for path in (ROOT / "scripts").iterdir())
+    assert {"scripts/depth_node", "scripts/doctor"} <= set(sources)
+
+
+@pytest.mark.parametrize("script", sorted((ROOT / "scripts").iterdir()), ids=lambda script: script.name)
+def test_an_executable_takes_the_first_python_on_the_path(script):
     assert os.access(script, os.X_OK)
     assert script.read_text().startswith("#!/usr/bin/env python3\n")
     assert [name.partition(".")[0] for name in _imports_of(script)] == ["sys", PACKAGE]
