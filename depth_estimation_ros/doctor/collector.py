@@ -11,13 +11,8 @@ from rcl_interfaces.srv import GetParameters
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import parameter_value_to_python
-from rclpy.qos import (
-    DurabilityPolicy,
-    QoSCompatibility,
-    QoSProfile,
-    ReliabilityPolicy,
-    qos_check_compatible,
-)
+from rclpy.qos import DurabilityPolicy, QoSCompatibility, QoSProfile, ReliabilityPolicy, qos_check_compatible
+from sensor_msgs.msg import CameraInfo
 
 from depth_estimation_ros.doctor.camera_checks import PublisherFacts
 from depth_estimation_ros.doctor.node_checks import NodeFacts, OutputFacts, SubscriberFacts
@@ -102,12 +97,35 @@ class Collector:
         topics = self._node.get_publisher_names_and_types_by_node(name, namespace or "/")
         return [self._output(topic, node_name) for topic, types in topics if types[0].startswith("sensor_msgs/")]
 
+    def watch(self, node_name: str) -> tuple[list[CameraInfo], Callable[[], None]]:
+        """Listen to the smallest of a node's outputs: where nobody else does, it would compute none.
+
+        Returns:
+            What comes, and what to call when that is enough.
+        """
+        received: list[CameraInfo] = []
+        namespace, _, name = node_name.rpartition("/")
+        topics = self._node.get_publisher_names_and_types_by_node(name, namespace or "/")
+        subscriptions = [
+            self._node.create_subscription(CameraInfo, topic, received.append, 5)
+            for topic, types in topics
+            if types[0] == "sensor_msgs/msg/CameraInfo"
+        ]
+
+        def close() -> None:
+            for subscription in subscriptions:
+                self._node.destroy_subscription(subscription)
+
+        return received, close
+
     def _output(self, topic: str, node_name: str) -> OutputFacts:
         offers = [
             info.qos_profile for info in self._node.get_publishers_info_by_topic(topic) if _full_name(info) == node_name
         ]
         subscribers = []
         for info in self._node.get_subscriptions_info_by_topic(topic):
+            if _full_name(info) == self._node.get_fully_qualified_name():
+                continue
             verdicts = [qos_check_compatible(offer, info.qos_profile) for offer in offers]
             reasons = [reason for verdict, reason in verdicts if verdict == QoSCompatibility.ERROR]
             subscribers.append(SubscriberFacts(_full_name(info), "; ".join(reasons).strip("; ")))

@@ -81,6 +81,29 @@ def check_state(facts: NodeFacts) -> list[Finding]:
     return [Finding("OK", f"{facts.name} is active: {facts.message}")]
 
 
+def check_flow(facts: NodeFacts, images_came: bool, output_count: int, seconds: float) -> list[Finding]:
+    """What comes in comes out as depth, while somebody listens.
+
+    Args:
+        facts: The node's.
+        images_came: Whether the camera was heard meanwhile.
+        output_count: Depth images whose CameraInfo was heard.
+        seconds: For how long.
+    """
+    if facts.values.get("state") != "active" or not images_came:
+        return []
+    if not output_count:
+        error = facts.values.get("last error", "none")
+        return [
+            Finding(
+                "ERROR",
+                f"images go into {facts.name}, and no depth came out of it in {seconds:g} s; its last error: {error}",
+                "correct what the last error names; without one, look at the node's log",
+            )
+        ]
+    return [Finding("OK", f"{output_count / seconds:.1f} depth images per second come out of {facts.name}")]
+
+
 def check_pace(facts: NodeFacts) -> list[Finding]:
     """Depth comes out soon after the picture, and most pictures become depth."""
     findings = []
@@ -124,4 +147,4 @@ def check_outputs(outputs: list[OutputFacts]) -> list[Finding]:
         for output in outputs
         if output.subscribers
     ]
-    return [Finding("OK", f"heard: {'; '.join(heard)}" if heard else "nobody subscribes: outputs are not computed")]
+    return [Finding("OK", f"heard: {'; '.join(heard)}" if heard else "nobody else subscribes to the outputs")]

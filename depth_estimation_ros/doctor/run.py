@@ -10,10 +10,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from depth_estimation_ros.camera import is_rectified_topic
-from depth_estimation_ros.doctor.camera_checks import check_calibration, check_encoding, check_images, check_publishers
+from depth_estimation_ros.doctor.camera_checks import (
+    ImageFacts,
+    check_calibration,
+    check_encoding,
+    check_images,
+    check_publishers,
+)
 from depth_estimation_ros.doctor.findings import Finding, exit_status, to_text
 from depth_estimation_ros.doctor.machine_checks import ModelFacts, check_load, check_model, check_transport
-from depth_estimation_ros.doctor.node_checks import check_outputs, check_pace, check_presence, check_state
+from depth_estimation_ros.doctor.node_checks import check_flow, check_outputs, check_pace, check_presence, check_state
 from depth_estimation_ros.doctor.transform_checks import TransformFacts, check_transforms
 from depth_estimation_ros.inference.errors import first_line
 from depth_estimation_ros.inference.predictor import load_predictor
@@ -26,6 +32,9 @@ if TYPE_CHECKING:
 
 DISCOVERY_S = 4.0
 """A depth node speaks once a second, and discovery takes up to three."""
+
+DIAGNOSTICS_S = 1.2
+"""Within this a node speaks again, by default, of what happened while it was listened to."""
 
 NVIDIA_DEVICES = ("/dev/nvidia0", "/dev/nvhost-gpu", "/dev/nvgpu")  # a card, or a Jetson
 ASKED = ["model", "device", "backend", "num_threads", "assumed_hfov_deg", "optical_frame", "input_rectified"]
@@ -76,21 +85,26 @@ def examine_robot(node: Node, collector: Collector, options: argparse.Namespace)
     models: set[tuple[str, str, str, int]] = set()
     for key, facts in seen.items():
         parameters = {**vars(Parameters()), **collector.parameters(facts.name, ASKED)}
-        findings += examine_camera(node, collector, facts.values, parameters, options)
+        received, close = collector.watch(facts.name)
+        image, about_camera = examine_camera(node, collector, facts.values, parameters, options)
+        close()
+        collector.listen(DIAGNOSTICS_S)
         latest = collector.nodes[key]
-        findings += check_state(latest) + check_pace(latest) + check_outputs(collector.outputs(facts.name))
+        findings += about_camera + check_state(latest)
+        findings += check_flow(latest, image.encoding is not None, len(received), options.seconds)
+        findings += check_pace(latest) + check_outputs(collector.outputs(facts.name))
         models.add(tuple(parameters[name] for name in ("model", "device", "backend", "num_threads")))
     if not seen:
         if options.image:
             values = {"image topic": options.image}
-            findings += examine_camera(node, collector, values, vars(Parameters()), options)
+            findings += examine_camera(node, collector, values, vars(Parameters()), options)[1]
         models.add(("default", "auto", "auto", 0))
     return findings + [finding for model in sorted(models) for finding in check_model(run_model(*model))]
 
 
 def examine_camera(
     node: Node, collector: Collector, values: Any, parameters: dict[str, Any], options: argparse.Namespace
-) -> list[Finding]:
+) -> tuple[ImageFacts, list[Finding]]:
     """One camera, and the way of its frame to the base."""
     import rclpy
 
@@ -106,7 +120,7 @@ def examine_camera(
     rectified = is_rectified_topic(topic, parameters["input_rectified"])
     calibration = listener.calibration_facts(image, rectified, float(parameters["assumed_hfov_deg"]))
     frame = None if image.encoding is None else parameters["optical_frame"] or image.frame_id
-    return [
+    return image, [
         *check_publishers(image),
         *check_images(image, "fastrtps" in rclpy.get_rmw_implementation_identifier()),
         *check_encoding(image),
