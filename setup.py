@@ -73,7 +73,7 @@ setup(
     entry_points={
         "console_scripts": [
             "depth_node = depth_estimation_ros.node_process:main",
-            "depth_doctor = depth_estimation_ros.doctor.run:main",
+            "depth_doctor = depth_estimation_ros.doctor.command:main",
             "depth_demo = depth_estimation_ros.demo.run:main",
             "depth_training = depth_training.cli:main",
         ]

@@ -2,6 +2,6 @@
 
 import sys
 
-from depth_estimation_ros.doctor.run import main
+from depth_estimation_ros.doctor.command import main
 
 sys.exit(main())

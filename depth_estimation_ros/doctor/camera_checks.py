@@ -171,7 +171,7 @@ def check_encoding(facts: ImageFacts) -> list[Finding]:
             )
         ]
     if facts.decode_error is not None or facts.size is None:
-        return [Finding("ERROR", f"images cannot be decoded: {facts.decode_error}", "correct the camera driver")]
+        return [Finding("ERROR", f"images cannot be decoded: {facts.decode_error}", "do as the sentence says")]
     return [Finding("OK", f"images are {facts.encoding} of {facts.size[1]}x{facts.size[0]} pixels")]
 
 

@@ -51,7 +51,7 @@ class CameraListener:
         try:
             height, width = decode(self._image).shape[:2]
             size = (height, width)
-        except ImageError as error:
+        except (ImageError, ImportError) as error:  # the latter where no library converts images
             decode_error = str(error)
         span_s = self._arrivals_s[-1] - self._arrivals_s[0]
         return ImageFacts(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from depth_estimation_ros.calibration import Calibration
+from depth_estimation_ros.doctor import command
 from depth_estimation_ros.doctor.camera_checks import (
     CalibrationFacts,
     ImageFacts,
@@ -280,6 +282,15 @@ def test_a_model_is_really_run(tmp_path):
     empty = tmp_path / "empty.onnx"
     empty.touch()
     assert "is empty" in (run_model(str(empty), "cpu", "auto", 1).error or "")
+
+
+def test_what_the_doctor_itself_lacks_is_a_finding(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "depth_estimation_ros.doctor.run", None)
+    monkeypatch.delattr("depth_estimation_ros.doctor.run")
+    assert command.main([]) == 1
+    report = capsys.readouterr().out
+    assert report.startswith("ERROR  the package cannot be imported whole")
+    assert "rosdep install" in report
 
 
 def test_load():

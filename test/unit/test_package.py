@@ -164,6 +164,15 @@ def _imports_of(script: Path) -> Iterator[str]:
             yield node.module or ""
 
 
+def test_the_container_copies_what_exists_and_starts_an_executable():
+    dockerfile = (ROOT / "Dockerfile").read_text()
+    [entrypoint] = re.findall(r'^ENTRYPOINT \["/ros2_ws/src/depth_estimation_ros/(.+)"\]$', dockerfile, re.MULTILINE)
+    assert os.access(ROOT / entrypoint, os.X_OK)
+    copied = re.findall(r"^COPY (\S+) ", dockerfile, re.MULTILINE)
+    assert copied
+    assert all((ROOT / source).exists() for source in copied)
+
+
 def test_all_packages_and_what_lies_beside_their_code_are_installed(metadata):
     folders = {path.parent for path in [*python_files(PACKAGE), *python_files("depth_training")]}
     assert set(metadata["packages"]) == {folder.relative_to(ROOT).as_posix().replace("/", ".") for folder in folders}
