@@ -14,6 +14,7 @@ from depth_estimation_ros.calibration import (
 )
 from depth_estimation_ros.doctor.findings import Finding
 from depth_estimation_ros.images import SUPPORTED_ENCODINGS
+from depth_estimation_ros.transport import NEW_VARIABLE, OLD_VARIABLE, PROFILE
 
 LEAST_RATE_HZ = 2.0
 GREATEST_STAMP_AGE_S = 1.0
@@ -139,9 +140,10 @@ def check_images(facts: ImageFacts, is_fastdds: bool) -> list[Finding]:
         findings.append(
             Finding(
                 "WARN",
-                f"images of {facts.message_bytes} bytes are sent best effort: stock Fast DDS loses nearly all of these",
-                "make the driver's QoS reliable, or start it with FASTDDS_DEFAULT_PROFILES_FILE (before Kilted "
-                "FASTRTPS_DEFAULT_PROFILES_FILE) set to this package's fastdds_large_messages.xml",
+                f"images of {facts.message_bytes} bytes are sent best effort: stock Fast DDS loses nearly all of "
+                "these, unless the driver has a profile for large messages",
+                f"make the driver's QoS reliable, or start it with {NEW_VARIABLE} (before Kilted {OLD_VARIABLE}) "
+                f"set to {PROFILE}",
             )
         )
     if facts.stamp_age_s is not None and abs(facts.stamp_age_s) > GREATEST_STAMP_AGE_S:

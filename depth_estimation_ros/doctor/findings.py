@@ -36,7 +36,7 @@ def to_text(findings: Iterable[Finding]) -> str:
         lines.append(f"{finding.level:5}  {finding.sentence}")
         if finding.remedy:
             lines.append(f"       -> {finding.remedy}")
-    return "\n".join([*lines, "", f"{counts['ERROR']} errors, {counts['WARN']} warnings, {counts['OK']} checks well"])
+    return "\n".join([*lines, "", f"errors: {counts['ERROR']}, warnings: {counts['WARN']}, well: {counts['OK']}"])
 
 
 def exit_status(findings: Iterable[Finding]) -> int:

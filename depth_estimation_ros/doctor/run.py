@@ -87,11 +87,12 @@ def examine_robot(node: Node, collector: Collector, options: argparse.Namespace)
         parameters = {**vars(Parameters()), **collector.parameters(facts.name, ASKED)}
         received, close = collector.watch(facts.name)
         image, about_camera = examine_camera(node, collector, facts.values, parameters, options)
-        close()
+        count = len(received)
         collector.listen(DIAGNOSTICS_S)
         latest = collector.nodes[key]
+        close()  # not earlier: the node may say of a frame in work that its listener has left
         findings += about_camera + check_state(latest)
-        findings += check_flow(latest, image.encoding is not None, len(received), options.seconds)
+        findings += check_flow(latest, image.encoding is not None, count, options.seconds)
         findings += check_pace(latest) + check_outputs(collector.outputs(facts.name))
         models.add(tuple(parameters[name] for name in ("model", "device", "backend", "num_threads")))
     if not seen:

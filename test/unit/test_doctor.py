@@ -86,7 +86,7 @@ def test_a_fault_has_a_remedy_and_nothing_else_has():
 def test_the_report_counts_and_only_errors_count_for_the_exit_status():
     findings = [Finding("OK", "a"), Finding("WARN", "b", "do c"), Finding("ERROR", "d", "do e")]
     assert to_text(findings).splitlines()[:3] == ["OK     a", "WARN   b", "       -> do c"]
-    assert to_text(findings).endswith("1 errors, 1 warnings, 1 checks well")
+    assert to_text(findings).endswith("errors: 1, warnings: 1, well: 1")
     assert [exit_status(findings[:count]) for count in (0, 1, 2, 3)] == [0, 0, 0, 1]
 
 
