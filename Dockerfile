@@ -7,11 +7,11 @@ ARG ROS_DISTRO=jazzy
 FROM ros:${ROS_DISTRO}-ros-base
 
 # rosdep installs onnxruntime with pip. Ubuntu 24.04 lets pip write to the system only where it is told so; and pip must
-# not put numpy 2 over the numpy that cv_bridge was built with.
+# not put numpy 2 over the numpy that Humble's and Jazzy's cv_bridge was built with.
 ENV PIP_BREAK_SYSTEM_PACKAGES=1 \
     PIP_CONSTRAINT=/etc/pip_constraints.txt \
     PIP_NO_CACHE_DIR=1
-RUN echo 'numpy<2' > /etc/pip_constraints.txt
+RUN case "${ROS_DISTRO}" in humble|jazzy) echo 'numpy<2' ;; esac > /etc/pip_constraints.txt
 
 WORKDIR /ros2_ws
 

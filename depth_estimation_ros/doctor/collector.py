@@ -93,9 +93,15 @@ class Collector:
 
     def outputs(self, node_name: str) -> list[OutputFacts]:
         """The sensor messages that a node publishes, and whether their subscribers can hear them."""
-        namespace, _, name = node_name.rpartition("/")
-        topics = self._node.get_publisher_names_and_types_by_node(name, namespace or "/")
+        topics = self._published(node_name)
         return [self._output(topic, node_name) for topic, types in topics if types[0].startswith("sensor_msgs/")]
+
+    def _published(self, node_name: str) -> list[tuple[str, list[str]]]:
+        namespace, _, name = node_name.rpartition("/")
+        # rclpy raises for a node that is not there; its diagnostics may come from a recording, or it has just ended.
+        if (name, namespace or "/") not in self._node.get_node_names_and_namespaces():
+            return []
+        return self._node.get_publisher_names_and_types_by_node(name, namespace or "/")
 
     def watch(self, node_name: str) -> tuple[list[CameraInfo], Callable[[], None]]:
         """Listen to the smallest of a node's outputs: where nobody else does, it would compute none.
@@ -104,11 +110,9 @@ class Collector:
             What comes, and what to call when that is enough.
         """
         received: list[CameraInfo] = []
-        namespace, _, name = node_name.rpartition("/")
-        topics = self._node.get_publisher_names_and_types_by_node(name, namespace or "/")
         subscriptions = [
             self._node.create_subscription(CameraInfo, topic, received.append, 5)
-            for topic, types in topics
+            for topic, types in self._published(node_name)
             if types[0] == "sensor_msgs/msg/CameraInfo"
         ]
 

@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,7 @@ from depth_estimation_ros.doctor.node_checks import check_flow, check_outputs, c
 from depth_estimation_ros.doctor.transform_checks import TransformFacts, check_transforms
 from depth_estimation_ros.inference.errors import first_line
 from depth_estimation_ros.inference.predictor import load_predictor
-from depth_estimation_ros.parameters import Parameters
+from depth_estimation_ros.parameters import RULES, ParameterError, Parameters
 
 if TYPE_CHECKING:
     from rclpy.node import Node
@@ -84,7 +85,7 @@ def examine_robot(node: Node, collector: Collector, options: argparse.Namespace)
     findings = check_presence(sorted({facts.name for facts in seen.values()}))
     models: set[tuple[str, str, str, int]] = set()
     for key, facts in seen.items():
-        parameters = {**vars(Parameters()), **collector.parameters(facts.name, ASKED)}
+        parameters = {**vars(Parameters()), **usable(collector.parameters(facts.name, ASKED))}
         received, close = collector.watch(facts.name)
         image, about_camera = examine_camera(node, collector, facts.values, parameters, options)
         count = len(received)
@@ -103,8 +104,23 @@ def examine_robot(node: Node, collector: Collector, options: argparse.Namespace)
     return findings + [finding for model in sorted(models) for finding in check_model(run_model(*model))]
 
 
+def usable(given: Mapping[str, Any]) -> dict[str, Any]:
+    """What a node's parameters are, without those that break their rule: the node itself says which these are."""
+    kept = {}
+    for name, value in given.items():
+        try:
+            kept[name] = RULES[name].check(value) if name in RULES else value
+        except ParameterError:
+            continue
+    return kept
+
+
 def examine_camera(
-    node: Node, collector: Collector, values: Any, parameters: dict[str, Any], options: argparse.Namespace
+    node: Node,
+    collector: Collector,
+    values: Mapping[str, str],
+    parameters: Mapping[str, Any],
+    options: argparse.Namespace,
 ) -> tuple[ImageFacts, list[Finding]]:
     """One camera, and the way of its frame to the base."""
     import rclpy
@@ -130,7 +146,7 @@ def examine_camera(
     ]
 
 
-def info_topic(values: Any) -> str:
+def info_topic(values: Mapping[str, str]) -> str:
     """The CameraInfo topic that a node subscribes to, by its own word; else the sibling of its image topic."""
     image_topic = values["image topic"]
     prefix = "subscribed to "

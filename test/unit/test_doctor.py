@@ -32,7 +32,7 @@ from depth_estimation_ros.doctor.node_checks import (
     check_presence,
     check_state,
 )
-from depth_estimation_ros.doctor.run import info_topic, parse, run_model
+from depth_estimation_ros.doctor.run import info_topic, parse, run_model, usable
 from depth_estimation_ros.doctor.transform_checks import Edge, TransformFacts, check_transforms, rotation_matrix
 from depth_estimation_ros.mounting import optical_quaternion
 
@@ -308,6 +308,11 @@ def test_load():
 )
 def test_the_calibration_is_looked_for_where_the_node_looks(values, topic):
     assert info_topic(values) == topic
+
+
+def test_a_parameter_that_breaks_its_rule_does_not_break_the_doctor():
+    given = {"assumed_hfov_deg": "wide", "input_rectified": True, "model": "mine", "use_sim_time": True}
+    assert usable(given) == {"input_rectified": "true", "model": "mine", "use_sim_time": True}
 
 
 def test_the_command_line():
