@@ -1,72 +1,190 @@
-"""Start the depth node: ``ros2 launch depth_estimation_ros depth.launch.py image:=/camera/image_raw``."""
+"""Start the depth node: ``ros2 launch depth_estimation_ros depth.launch.py image:=/camera/image_raw``.
+
+Webcam to cloud: ``… depth.launch.py camera:=/dev/video0 camera_height:=0.3 rviz:=true``.
+"""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
 from pathlib import Path
 
-from ament_index_python.packages import get_package_share_directory
+from ament_index_python.packages import PackageNotFoundError, get_package_prefix, get_package_share_directory
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
+from depth_estimation_ros.mounting import check_mounting, optical_quaternion
+
 SHARE = Path(get_package_share_directory("depth_estimation_ros"))
+DEFAULT_PARAMETERS = SHARE / "config" / "depth.yaml"
 
 # Name, default, description. An empty text argument leaves the value to the parameter file or to the node.
 ARGUMENTS = (
-    ("image", "image", "Topic of the camera's sensor_msgs/Image"),
+    ("image", "", "Topic of the camera's sensor_msgs/Image; empty: image, or with camera:= what its driver sends"),
     ("camera_info", "", "Topic of its CameraInfo; empty: the sibling of the image topic"),
     ("image_transport", "", "raw or compressed, which subscribes to <image>/compressed; empty: the parameter file's"),
-    ("namespace", "", "Namespace of the node and of its output topics"),
+    ("namespace", "", "Namespace of all that is started here, and of the output topics"),
     ("name", "depth_estimation", "Name of the node"),
     ("model", "", "default, a bundled name, or the path of an .onnx or .pt2 file; empty: the parameter file's"),
     ("device", "", "auto, cpu, cuda or cuda:N; empty: the parameter file's"),
-    ("params_file", str(SHARE / "config" / "depth.yaml"), "Parameter file; the other arguments win over it"),
+    ("params_file", str(DEFAULT_PARAMETERS), "Parameter file; the other arguments win over it"),
     ("autostart", "", "Configure and activate at start; false under a lifecycle manager; empty: the parameter file's"),
     ("use_sim_time", "", "Take the time from /clock; empty: the parameter file's"),
     ("log_level", "info", "debug, info, warn, error or fatal"),
-    ("rviz", "false", "Also start rviz2 with the package's view"),
+    ("camera", "", "Also start usb_cam on this webcam: /dev/video0, or its number; empty: the camera runs already"),
+    ("camera_info_url", "", "Calibration of the webcam, as file:///home/me/camera.yaml; empty: the one saved for it"),
     (
-        "rviz_frame",
-        "camera_optical_frame",
-        "Fixed frame of rviz2: the frame_id of the camera's images, or any frame in tf",
+        "assumed_hfov_deg",
+        "",
+        "Horizontal field of view of an uncalibrated camera; empty: the parameter file's, or 60 for a webcam where no "
+        "file of your own is given",
     ),
+    (
+        "camera_frame",
+        "camera_optical_frame",
+        "frame_id of the camera's images: what the webcam's driver is told, or what your own driver sends",
+    ),
+    ("camera_height", "", "Metres from the floor to the lens: also publish the camera's transform; empty: do not"),
+    ("camera_pitch", "0.0", "Tilt in radians of that transform, positive looks down"),
+    ("base_frame", "base_footprint", "Parent frame of that transform: on the floor, z up"),
+    ("rviz", "false", "Also start rviz2 with the package's view"),
+    ("rviz_frame", "", "Fixed frame of rviz2; empty: base_frame with camera_height:=, otherwise camera_frame"),
 )
 TEXT_PARAMETERS = ("image_transport", "model", "device")
 SWITCH_PARAMETERS = ("autostart", "use_sim_time")
 
+CAMERA_NAMESPACE = "camera"
+WEBCAM_HFOV_DEG = 60.0
+"""Between what laptops and clip-on webcams have; without any, an uncalibrated webcam would give no cloud at all."""
+
 
 def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
-    """Turn the launch arguments into the node (and rviz2, when asked for)."""
+    """Turn the launch arguments into nodes; whatever is wrong is refused before the first of them starts."""
     value = {name: LaunchConfiguration(name).perform(context) for name, _, _ in ARGUMENTS}
-    overrides = {name: value[name] for name in TEXT_PARAMETERS if value[name]}
+    overrides: dict[str, str | bool | float] = {name: value[name] for name in TEXT_PARAMETERS if value[name]}
     overrides |= {name: switch(name, value[name]) for name in SWITCH_PARAMETERS if value[name]}
-    remappings = [("image", value["image"])]
+    if value["assumed_hfov_deg"]:
+        overrides["assumed_hfov_deg"] = number("assumed_hfov_deg", value)
+    elif value["camera"] and value["params_file"] == str(DEFAULT_PARAMETERS):
+        overrides["assumed_hfov_deg"] = WEBCAM_HFOV_DEG
+    use_sim_time = {"use_sim_time": overrides.get("use_sim_time", False)}
+    nodes = []
+    if value["camera"]:
+        nodes.append(camera_driver(value))
+    if value["camera_height"]:
+        nodes.append(camera_transform(value, use_sim_time))
+    if switch("rviz", value["rviz"]):
+        nodes.append(rviz(value, use_sim_time))
+    return [*nodes, depth_node(value, overrides)]
+
+
+def depth_node(value: Mapping[str, str], overrides: Mapping[str, str | bool | float]) -> Node:
+    """The node itself."""
+    remappings = [("image", value["image"] or (f"{CAMERA_NAMESPACE}/image_raw" if value["camera"] else "image"))]
     if value["camera_info"]:
         remappings.append(("camera_info", value["camera_info"]))
-    node = Node(
+    return Node(
         package="depth_estimation_ros",
         executable="depth_node",
         name=value["name"],
         namespace=value["namespace"],
-        parameters=[*parameter_files(value["params_file"]), overrides],
+        parameters=[*parameter_files(value["params_file"]), dict(overrides)],
         remappings=remappings,
         arguments=["--ros-args", "--log-level", value["log_level"]],
         output="screen",
     )
-    if not switch("rviz", value["rviz"]):
-        return [node]
-    rviz = Node(
+
+
+def camera_driver(value: Mapping[str, str]) -> Node:
+    """The webcam's driver, its topics in a namespace of their own, so that image_transport's keep their names."""
+    # usb_cam rather than v4l2_camera: released for every supported distribution, it sends the camera's own YUYV, two
+    # bytes a pixel instead of three, and ends with the list of devices where the one asked for cannot be opened.
+    if value["image"]:
+        raise ValueError(
+            f"launch arguments camera:={value['camera']} and image:={value['image']} exclude each other: camera starts "
+            "a driver, image names the topic of one that runs already; give one of them"
+        )
+    device = f"/dev/video{value['camera']}" if value["camera"].isdecimal() else value["camera"]
+    if not Path(device).exists():
+        raise ValueError(
+            f"launch argument camera:={value['camera']} means {device}, which does not exist: plug the camera in, and "
+            "see `ls /dev/video*` for its name (a container needs --device)"
+        )
+    require("usb_cam", "camera", value)
+    return Node(
+        package="usb_cam",
+        executable="usb_cam_node_exe",
+        name="driver",
+        namespace=f"{value['namespace'].rstrip('/')}/{CAMERA_NAMESPACE}" if value["namespace"] else CAMERA_NAMESPACE,
+        parameters=[
+            {
+                "video_device": device,
+                "frame_id": value["camera_frame"],
+                "camera_info_url": value["camera_info_url"],
+                "pixel_format": "yuyv",
+                "brightness": -1,  # the driver's default would darken or brighten the picture; -1 leaves it alone
+            }
+        ],
+        output="screen",
+    )
+
+
+def camera_transform(value: Mapping[str, str], use_sim_time: Mapping[str, str | bool | float]) -> Node:
+    """The camera's place on the robot: straight above the base frame, looking forward."""
+    height_m, pitch_rad = number("camera_height", value), number("camera_pitch", value)
+    check_mounting(height_m, pitch_rad)
+    require("tf2_ros", "camera_height", value)
+    arguments = ["--x", "0", "--y", "0", "--z", str(height_m)]
+    for axis, component in zip("xyzw", optical_quaternion(pitch_rad), strict=True):
+        arguments += [f"--q{axis}", str(component)]
+    return Node(
+        package="tf2_ros",
+        executable="static_transform_publisher",
+        name="camera_transform",
+        namespace=value["namespace"],
+        arguments=[*arguments, "--frame-id", value["base_frame"], "--child-frame-id", value["camera_frame"]],
+        parameters=[dict(use_sim_time)],
+        output="screen",
+    )
+
+
+def rviz(value: Mapping[str, str], use_sim_time: Mapping[str, str | bool | float]) -> Node:
+    """rviz2, with the view from behind the robot where its z axis is up, else from behind the camera."""
+    require("rviz2", "rviz", value)
+    is_z_up = bool(value["camera_height"])
+    frame = value["rviz_frame"] or (value["base_frame"] if is_z_up else value["camera_frame"])
+    view = "depth_z_up.rviz" if is_z_up else "depth.rviz"
+    return Node(
         package="rviz2",
         executable="rviz2",
         # In the node's namespace, so that relative topics mean the node's own.
         namespace=value["namespace"],
-        arguments=["-d", str(SHARE / "config" / "depth.rviz"), "-f", value["rviz_frame"]],
-        parameters=[{"use_sim_time": overrides.get("use_sim_time", False)}],
+        arguments=["-d", str(SHARE / "config" / view), "-f", frame],
+        parameters=[dict(use_sim_time)],
         remappings=[("/depth/image_rect", "depth/image_rect"), ("/depth/points", "depth/points")],
     )
-    # rviz2 first: where it is not installed launch gives up, and a node already started would outlive it.
-    return [rviz, node]
+
+
+def require(package: str, argument: str, value: Mapping[str, str]) -> None:
+    """Refuse a package that is not installed before anything starts; launch itself finds out too late."""
+    try:
+        get_package_prefix(package)
+    except PackageNotFoundError as error:
+        apt_package = f"ros-{os.environ.get('ROS_DISTRO', '<distribution>')}-{package.replace('_', '-')}"
+        raise ValueError(
+            f"package '{package}' not found, and {argument}:={value[argument]} starts it: "
+            f"sudo apt install {apt_package}"
+        ) from error
+
+
+def number(name: str, value: Mapping[str, str]) -> float:
+    """Read a number."""
+    try:
+        return float(value[name])
+    except ValueError as error:
+        raise ValueError(f"launch argument {name}:={value[name]} must be a number") from error
 
 
 def switch(name: str, text: str) -> bool:

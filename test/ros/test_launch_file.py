@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import json
+import math
 import os
 import re
 import signal
@@ -16,6 +17,7 @@ import pytest
 from rcl_interfaces.srv import GetParameters
 from rclpy.parameter import parameter_value_to_python
 from robot_harness import NodeProcess
+from sensor_msgs.msg import PointCloud2
 
 # The submodules, because our own folder launch/ passes for a package of that name.
 WHY_SKIPPED = "needs launch and launch_ros: a ROS 2 installation has them, PyPI does not"
@@ -57,6 +59,42 @@ with open(os.environ["RVIZ_REPORT"], "w") as file:
     json.dump(report, file)
 """
 
+# A webcam that nobody has calibrated, as usb_cam sends it.
+USB_CAM_DOUBLE = """
+import sys
+import rclpy
+from sensor_msgs.msg import CameraInfo, Image
+
+rclpy.init(args=sys.argv)
+node = rclpy.create_node("usb_cam", automatically_declare_parameters_from_overrides=True)
+images = node.create_publisher(Image, "image_raw", 10)
+infos = node.create_publisher(CameraInfo, "camera_info", 10)
+
+
+def send():
+    image = Image(height=120, width=160, encoding="yuv422_yuy2", step=320)
+    image.data.frombytes(bytes([120, 128]) * (120 * 160))
+    info = CameraInfo(height=120, width=160)
+    image.header.stamp = info.header.stamp = node.get_clock().now().to_msg()
+    image.header.frame_id = info.header.frame_id = node.get_parameter("frame_id").value
+    infos.publish(info)
+    images.publish(image)
+
+
+node.create_timer(0.1, send)
+try:
+    rclpy.spin(node)
+except (KeyboardInterrupt, rclpy.executors.ExternalShutdownException):
+    pass
+"""
+
+# Keeps the command line it was given, and ends.
+TF_DOUBLE = """
+import json, os, sys
+with open(os.environ["RVIZ_REPORT"] + ".tf", "w") as file:
+    json.dump(sys.argv[1:], file)
+"""
+
 Launch = Callable[..., NodeProcess]
 
 
@@ -79,6 +117,11 @@ class Prefix:
         path.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{script}" "$@"\n')
         path.chmod(0o755)
 
+    def add_text(self, package: str, executable: str, text: str) -> None:
+        script = self.folder.with_name(f"{executable}_double.py")
+        script.write_text(text)
+        self.add(package, executable, script)
+
 
 @pytest.fixture
 def prefix(tmp_path) -> Prefix:
@@ -89,7 +132,7 @@ def prefix(tmp_path) -> Prefix:
 def launch(robot, domain, prefix, tmp_path) -> Launch:
     """Starts the launch file; `robot` ends it like Ctrl-C, and checks that it ended well."""
 
-    def start(**arguments: str) -> NodeProcess:
+    def start(file: str = "depth.launch.py", **arguments: str) -> NodeProcess:
         environment = {
             **os.environ,
             "AMENT_PREFIX_PATH": os.pathsep.join([str(prefix.folder), os.environ.get("AMENT_PREFIX_PATH", "")]),
@@ -99,7 +142,7 @@ def launch(robot, domain, prefix, tmp_path) -> Launch:
             "RVIZ_REPORT": str(tmp_path / "rviz.json"),
             "OVERRIDE_LAUNCH_PROCESS_OUTPUT": "screen",
         }
-        path = prefix.folder / "share" / PACKAGE / "launch" / "depth.launch.py"
+        path = prefix.folder / "share" / PACKAGE / "launch" / file
         command = [sys.executable, "-c", RUN, str(path), *(f"{name}:={value}" for name, value in arguments.items())]
         robot.processes.append(NodeProcess(command, tmp_path / f"launch_{len(robot.processes)}.log", environment))
         return robot.processes[-1]
@@ -133,7 +176,8 @@ def test_every_argument_is_declared_with_a_default_and_a_description(prefix, mon
     declared = {argument.name: argument for argument in module.generate_launch_description().get_launch_arguments()}
     topics = {"image", "camera_info", "image_transport", "namespace", "name"}
     node = {"model", "device", "params_file", "autostart", "use_sim_time", "log_level"}
-    assert set(declared) == topics | node | {"rviz", "rviz_frame"}
+    camera = {"camera", "camera_info_url", "camera_frame", "camera_height", "camera_pitch", "base_frame"}
+    assert set(declared) == topics | node | camera | {"assumed_hfov_deg", "rviz", "rviz_frame"}
     assert all(argument.default_value is not None and argument.description for argument in declared.values())
 
 
@@ -194,9 +238,7 @@ def test_topics_follow_remaps_namespace_and_name(robot, launch):
 
 
 def test_rviz_looks_at_this_nodes_topics(robot, launch, prefix, tmp_path):
-    double = tmp_path / "rviz_double.py"
-    double.write_text(RVIZ_DOUBLE)
-    prefix.add("rviz2", "rviz2", double)
+    prefix.add_text("rviz2", "rviz2", RVIZ_DOUBLE)
     process = launch(namespace="front", rviz="true", rviz_frame="map", use_sim_time="true")
     ended = re.compile(r"\[rviz2-\d+\]: process has finished cleanly")
     robot.wait_until(lambda: ended.search(process.output), "rviz2's double has ended")
@@ -207,9 +249,92 @@ def test_rviz_looks_at_this_nodes_topics(robot, launch, prefix, tmp_path):
     robot.wait_for_state("active")
 
 
+def test_a_webcam_gives_a_cloud_in_one_command(robot, launch, prefix, tmp_path):
+    prefix.add_text("usb_cam", "usb_cam_node_exe", USB_CAM_DOUBLE)
+    device = tmp_path / "video0"
+    device.touch()
+    clouds = robot.listen(PointCloud2, "/front/depth/points")
+    launch(camera=str(device), camera_frame="lens", namespace="front")
+    robot.wait_until(lambda: clouds, "a cloud from an uncalibrated webcam")
+    assert clouds[0].header.frame_id == "lens"
+    assert values_of(robot, "/front/depth_estimation", "assumed_hfov_deg") == [60.0]
+    names = ["video_device", "frame_id", "camera_info_url", "pixel_format"]
+    assert values_of(robot, "/front/camera/driver", *names) == [str(device), "lens", "", "yuyv"]
+
+
+@pytest.mark.parametrize(("given", "expected"), [({}, 0.0), ({"assumed_hfov_deg": "75"}, 75.0)])
+def test_a_view_is_assumed_only_where_it_is_asked_for(robot, launch, given, expected):
+    launch(autostart="false", **given)
+    assert values_of(robot, "/depth_estimation", "assumed_hfov_deg") == [expected]
+
+
+def test_a_webcam_leaves_the_view_to_a_parameter_file_of_ones_own(robot, launch, prefix, tmp_path):
+    prefix.add_text("usb_cam", "usb_cam_node_exe", USB_CAM_DOUBLE)
+    device = tmp_path / "video0"
+    device.touch()
+    launch(camera=str(device), params_file=parameter_file(tmp_path))
+    assert values_of(robot, "/depth_estimation", "assumed_hfov_deg") == [0.0]
+
+
+def test_height_and_pitch_become_the_cameras_transform_and_rviz_stands_upright(robot, launch, prefix, tmp_path):
+    prefix.add_text("tf2_ros", "static_transform_publisher", TF_DOUBLE)
+    prefix.add_text("rviz2", "rviz2", RVIZ_DOUBLE)
+    process = launch(camera_height="0.4", camera_pitch="0.3", base_frame="base", camera_frame="lens", rviz="true")
+    robot.wait_until(lambda: process.output.count("finished cleanly") == 2, "both doubles have ended")
+    told = json.loads((tmp_path / "rviz.json.tf").read_text())
+    told = told[: told.index("--ros-args")]
+    value = dict(zip(told[::2], told[1::2], strict=True))
+    assert (value["--frame-id"], value["--child-frame-id"]) == ("base", "lens")
+    assert [float(value[f"--{axis}"]) for axis in "xyz"] == [0, 0, 0.4]
+    # The middle of the picture, in the base frame: the last column of the quaternion's rotation matrix.
+    x, y, z, w = (float(value[f"--q{axis}"]) for axis in "xyzw")
+    forward = (2 * (x * z + w * y), 2 * (y * z - w * x), 1 - 2 * (x * x + y * y))
+    assert forward == pytest.approx((math.cos(0.3), 0, -math.sin(0.3)), abs=1e-12)
+    assert json.loads((tmp_path / "rviz.json").read_text())["frame"] == "base"
+    robot.wait_for_state("active")
+
+
+def test_rviz_without_a_transform_stands_in_the_cameras_frame(robot, launch, prefix, tmp_path):
+    prefix.add_text("rviz2", "rviz2", RVIZ_DOUBLE)
+    process = launch(rviz="true", camera_frame="lens")
+    robot.wait_until(lambda: "finished cleanly" in process.output, "rviz2's double has ended")
+    assert json.loads((tmp_path / "rviz.json").read_text())["frame"] == "lens"
+    robot.wait_for_state("active")
+
+
+def test_the_example_puts_the_node_into_a_robots_namespace_and_renames_its_outputs(robot, launch):
+    launch("examples/robot_bringup.launch.py", robot="r2")
+    node = ["/r2/front_depth_estimation"]
+    outputs = [f"/r2/front_depth/{output}" for output in ("image_rect", "camera_info", "points")]
+
+    def is_so() -> bool:
+        return endpoints(robot.node.get_subscriptions_info_by_topic("/r2/front_camera/image_raw")) == node and all(
+            endpoints(robot.node.get_publishers_info_by_topic(topic)) == node for topic in outputs
+        )
+
+    robot.wait_until(is_so, "the node is on the robot's topics")
+
+
+@pytest.mark.parametrize("package", ["usb_cam", "tf2_ros"])
+def test_what_is_not_installed_is_named_with_the_command_that_installs_it(launch, tmp_path, monkeypatch, package):
+    monkeypatch.setenv("AMENT_PREFIX_PATH", "")
+    monkeypatch.setenv("ROS_DISTRO", "jazzy")
+    device = tmp_path / "video0"
+    device.touch()
+    process = launch(**({"camera": str(device)} if package == "usb_cam" else {"camera_height": "0.3"}))
+    assert process.exit_status() == 1
+    assert f"package '{package}' not found" in process.output
+    assert f"sudo apt install ros-jazzy-{package.replace('_', '-')}" in process.output
+    assert "process started" not in process.output
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
+        ({"camera": "97"}, "camera:=97 means /dev/video97, which does not exist"),
+        ({"camera": "0", "image": "/camera/image_raw"}, "camera:=0 and image:=/camera/image_raw exclude each other"),
+        ({"camera_height": "high"}, "camera_height:=high must be a number"),
+        ({"camera_height": "0.3", "camera_pitch": "15"}, "if that was meant in degrees, give 0.2618"),
         ({"autostart": "maybe"}, "autostart:=maybe must be true or false"),
         ({"use_sim_time": "1"}, "use_sim_time:=1 must be true or false"),
         ({"rviz": ""}, "rviz:= must be true or false"),

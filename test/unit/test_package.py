@@ -24,7 +24,7 @@ PACKAGE = "depth_estimation_ros"
 # What supplies an import where neither the name itself, nor the usual python3-, -pip or ros- around it, does.
 SUPPLIERS = {"cv2": ("opencv-python-headless", "python3-opencv"), "rosbags": ("rosbags-image",)}
 # Imported only where installed: each of these has another way beside it.
-ALTERNATIVES = {"bondpy", "cv_bridge", "rosbags", "torch"}
+ALTERNATIVES = {"bondpy", "cv_bridge", "rosbags", "tf2_msgs", "torch"}
 
 
 @pytest.fixture(scope="module")
@@ -131,16 +131,26 @@ def test_every_data_file_exists_and_none_is_forgotten(metadata):
     share = f"share/{PACKAGE}"
     assert places["package.xml"] == share
     assert places[f"resource/{PACKAGE}"] == "share/ament_index/resource_index/packages"
-    for pattern, folder in (("launch/*.launch.py", "launch"), ("config/*.yaml", "config"), ("config/*.rviz", "config")):
+    examples = ("launch/examples/*.launch.py", "launch/examples")
+    for pattern, folder in (
+        examples,
+        ("launch/*.launch.py", "launch"),
+        ("config/*.yaml", "config"),
+        ("config/*.rviz", "config"),
+    ):
         found = [path.relative_to(ROOT).as_posix() for path in ROOT.glob(pattern)]
         assert found
         assert {places.get(source) for source in found} == {f"{share}/{folder}"}
 
 
-def test_ros2_run_finds_an_executable_that_takes_the_first_python_on_the_path(metadata):
+def test_ros2_run_finds_every_executable(metadata):
     [sources] = [sources for folder, sources in metadata["data_files"] if folder == f"lib/{PACKAGE}"]
-    [script] = [ROOT / source for source in sources]
-    assert script.name == "depth_node"
+    assert sorted(sources) == sorted(f"scripts/{path.name}" for path in (ROOT / "scripts").iterdir())
+    assert {"scripts/depth_node", "scripts/doctor"} <= set(sources)
+
+
+@pytest.mark.parametrize("script", sorted((ROOT / "scripts").iterdir()), ids=lambda script: script.name)
+def test_an_executable_takes_the_first_python_on_the_path(script):
     assert os.access(script, os.X_OK)
     assert script.read_text().startswith("#!/usr/bin/env python3\n")
     assert [name.partition(".")[0] for name in _imports_of(script)] == ["sys", PACKAGE]
@@ -152,6 +162,15 @@ def _imports_of(script: Path) -> Iterator[str]:
             yield from (alias.name for alias in node.names)
         if isinstance(node, ast.ImportFrom):
             yield node.module or ""
+
+
+def test_the_container_copies_what_exists_and_starts_an_executable():
+    dockerfile = (ROOT / "Dockerfile").read_text()
+    [entrypoint] = re.findall(r'^ENTRYPOINT \["/ros2_ws/src/depth_estimation_ros/(.+)"\]$', dockerfile, re.MULTILINE)
+    assert os.access(ROOT / entrypoint, os.X_OK)
+    copied = re.findall(r"^COPY (\S+) ", dockerfile, re.MULTILINE)
+    assert copied
+    assert all((ROOT / source).exists() for source in copied)
 
 
 def test_all_packages_and_what_lies_beside_their_code_are_installed(metadata):
@@ -187,7 +206,7 @@ def test_every_import_has_a_dependency(manifest, metadata):
 def test_no_ros_dependency_is_named_in_vain(manifest):
     used = imported(*python_files(PACKAGE), *python_files("launch"))
     needed = {name for name in dependencies(manifest, "depend", "exec_depend") if not name.startswith("python3-")}
-    assert needed - set(used) == {"rviz2"}, "rviz2 is started, the others are imported"
+    assert needed - set(used) == {"rviz2", "tf2_ros"}, "these are started, the others imported"
     tests = imported(*python_files("test"))
     needed = {name for name in dependencies(manifest, "test_depend") if not name.startswith("python3-")}
     assert needed <= set(tests)
