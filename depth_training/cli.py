@@ -36,9 +36,7 @@ console = Console()
 
 @app.command()
 def train(
-    preset: Annotated[
-        Path | None, typer.Option(help="YAML preset, for example config/training/frozen.yaml.")
-    ] = None,
+    preset: Annotated[Path | None, typer.Option(help="YAML preset, for example config/training/frozen.yaml.")] = None,
     output: Annotated[
         Path, typer.Option(help="Folder of the run: checkpoints, logs, config.yaml, model.safetensors.")
     ] = Path("runs/run"),
