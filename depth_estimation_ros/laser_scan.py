@@ -162,8 +162,9 @@ def _plan_beams(
     border = _border(directions)
     near = np.asarray(place_m) + max(min_range_m, NEAREST_M) * border[:, :2]
     outline_rad = np.concatenate(
-        [_border(bearing_rad), _wrap(np.arctan2(near[:, 1], near[:, 0]) - forward_rad)] if any(place_m) else
-        [_border(bearing_rad)]
+        [_border(bearing_rad), _wrap(np.arctan2(near[:, 1], near[:, 0]) - forward_rad)]
+        if any(place_m)
+        else [_border(bearing_rad)]
     )
     first_rad, last_rad = outline_rad.min(), outline_rad.max()
     # As wide as the widest step between neighbours along most rows (columns, where the camera is rolled), so that no

@@ -37,7 +37,8 @@ def test_positive_roll_lowers_the_right_side():
 @given(ANGLES, ANGLES, ANGLES)
 def test_rpy_turns_about_fixed_axes_in_turn(roll_deg, pitch_deg, yaw_deg):
     about_x, about_y, about_z = (
-        cv2.Rodrigues(np.radians(angle) * np.eye(3)[axis])[0] for axis, angle in enumerate((roll_deg, pitch_deg, yaw_deg))
+        cv2.Rodrigues(np.radians(angle) * np.eye(3)[axis])[0]
+        for axis, angle in enumerate((roll_deg, pitch_deg, yaw_deg))
     )
     np.testing.assert_allclose(rotation_from_rpy(roll_deg, pitch_deg, yaw_deg), about_z @ about_y @ about_x, atol=1e-9)
 
