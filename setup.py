@@ -58,7 +58,7 @@ setup(
         (os.path.join(SHARE, "launch"), glob("launch/*.launch.py")),
         (os.path.join(SHARE, "config"), glob("config/*.yaml") + glob("config/*.rviz")),
         # `ros2 run` looks here; see scripts/depth_node for why it is not a console_script.
-        (os.path.join("lib", PACKAGE), ["scripts/depth_node"]),
+        (os.path.join("lib", PACKAGE), ["scripts/depth_node", "scripts/calibrate_scale"]),
     ],
     python_requires=">=3.10",
     install_requires=["setuptools", *RUNTIME],
@@ -72,6 +72,7 @@ setup(
     entry_points={
         "console_scripts": [
             "depth_node = depth_estimation_ros.node_process:main",
+            "calibrate_scale = depth_estimation_ros.calibrate_scale:main",
             "depth_demo = depth_estimation_ros.demo.run:main",
             "depth_training = depth_training.cli:main",
         ]

@@ -81,7 +81,8 @@ class CameraMounting:
         return CameraPose(rotation, place.x, place.y, camera_height_m or place.z, frame), None
 
     def _transform(self, header: Header) -> Any:
-        assert self._tf2 is not None and self._buffer is not None
+        assert self._tf2 is not None
+        assert self._buffer is not None
         try:
             return self._buffer.lookup_transform(self._scan_frame, header.frame_id, Time.from_msg(header.stamp))
         except self._tf2.ExtrapolationException:  # a moving camera's transform comes a moment after its image

@@ -37,12 +37,14 @@ class FloorPlane:
         normal: (3,) unit vector away from the floor, towards the camera.
         inlier_share: Share of the points below the horizon that lie on it, 0 to 1.
         log_spread: Robust standard deviation of the log ratio between depth and plane over those points.
+        point_count: How many they are.
     """
 
     height_m: float
     normal: np.ndarray
     inlier_share: float
     log_spread: float
+    point_count: int
 
 
 def fit_floor(
@@ -90,7 +92,7 @@ def fit_floor(
     is_floor = np.abs(relative - 1) < TOLERANCE
     logs = np.log(relative[is_floor])
     spread = 1.4826 * float(np.median(np.abs(logs - np.median(logs)))) if logs.size else 0.0
-    return FloorPlane(height_m, normal, float(is_floor.mean()), spread)
+    return FloorPlane(height_m, normal, float(is_floor.mean()), spread, int(is_floor.sum()))
 
 
 def _is_core(error: np.ndarray) -> np.ndarray:

@@ -65,7 +65,7 @@ def test_a_scan_frame_without_tf_is_one_sentence_and_depth_goes_on(robot):
     depths, scans = robot.listen(Image, "/depth/image_rect"), robot.listen(LaserScan, "/scan")
     robot.start(parameters={"scan.frame": "base_link", **POSE})
     camera = FloorCamera(robot)
-    # Where tf2_ros is installed nobody publishes the transform; the sentence begins or goes on with the frame either way.
+    # Where tf2_ros is installed nobody publishes the transform; the frame is named either way.
     camera.send_until(
         lambda: depths and robot.says(DiagnosticStatus.WARN, "scan.frame", "'base_link'"), "depth, and a remark"
     )

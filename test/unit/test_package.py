@@ -137,13 +137,14 @@ def test_every_data_file_exists_and_none_is_forgotten(metadata):
         assert {places.get(source) for source in found} == {f"{share}/{folder}"}
 
 
-def test_ros2_run_finds_an_executable_that_takes_the_first_python_on_the_path(metadata):
+def test_ros2_run_finds_executables_that_take_the_first_python_on_the_path(metadata):
     [sources] = [sources for folder, sources in metadata["data_files"] if folder == f"lib/{PACKAGE}"]
-    [script] = [ROOT / source for source in sources]
-    assert script.name == "depth_node"
-    assert os.access(script, os.X_OK)
-    assert script.read_text().startswith("#!/usr/bin/env python3\n")
-    assert [name.partition(".")[0] for name in _imports_of(script)] == ["sys", PACKAGE]
+    scripts = [ROOT / source for source in sources]
+    assert {script.name for script in scripts} == {"depth_node", "calibrate_scale"}
+    for script in scripts:
+        assert os.access(script, os.X_OK)
+        assert script.read_text().startswith("#!/usr/bin/env python3\n")
+        assert [name.partition(".")[0] for name in _imports_of(script)] == ["sys", PACKAGE]
 
 
 def _imports_of(script: Path) -> Iterator[str]:
