@@ -21,7 +21,7 @@ LEAST_POINTS = 100
 MOST_PIXELS = 10_000
 """Looked at, evenly spread over the picture."""
 
-MOST_JUDGES = 800
+MOST_JUDGES = 500
 HYPOTHESES = 128
 """Level and tilted planes each, every one judged by at most `MOST_JUDGES` points; all points refine the best."""
 
@@ -72,27 +72,39 @@ def fit_floor(
     normals, heights_m = _hypotheses(points_camera, up_camera, least_cosine if tilt_deg else None, seed)
     if not len(normals):
         return None
-    judges = points_camera[:: -(-len(points_camera) // MOST_JUDGES)]
-    relative = judges @ (-normals / heights_m[:, np.newaxis]).T  # (points, hypotheses), 1 on the plane
+    judges = points_camera[:: -(-len(points_camera) // MOST_JUDGES)].astype(np.float32)
+    relative = _dot(
+        judges, (-normals / heights_m[:, np.newaxis]).astype(np.float32)
+    )  # (points, hypotheses), 1 on the plane
     score = (np.abs(relative - 1) < TOLERANCE).sum(axis=0) - (relative > 1 + 2 * TOLERANCE).sum(axis=0)
     best = int(score.argmax())
     normal, height_m = normals[best], float(heights_m[best])
     for _ in range(REFINEMENTS):
-        inliers = points_camera[_is_core(-(points_camera @ normal) / height_m - 1)]
+        inliers = points_camera[_is_core(-_dot(points_camera, normal) / height_m - 1)]
         if tilt_deg:
             # Least squares of the relative error: m . P = -1 with m = normal / height.
-            m = np.linalg.lstsq(inliers, -np.ones(len(inliers)), rcond=None)[0]
+            moments = np.einsum("ni,nj->ij", inliers, inliers)
+            m = -np.linalg.lstsq(moments, inliers.sum(axis=0), rcond=None)[0]
             length = float(np.linalg.norm(m))
             if not length > 0 or m @ up_camera < least_cosine * length:
                 break
             normal, height_m = m / length, 1 / length
         else:
-            height_m = float(np.median(-(inliers @ normal)))
-    relative = -(points_camera @ normal) / height_m
+            height_m = float(np.median(-_dot(inliers, normal)))
+    relative = -_dot(points_camera, normal) / height_m
     is_floor = np.abs(relative - 1) < TOLERANCE
     logs = np.log(relative[is_floor])
     spread = 1.4826 * float(np.median(np.abs(logs - np.median(logs)))) if logs.size else 0.0
     return FloorPlane(height_m, normal, float(is_floor.mean()), spread, int(is_floor.sum()))
+
+
+def _dot(points: np.ndarray, directions: np.ndarray) -> np.ndarray:
+    """Products of (n, 3) points with one (3,) or many (m, 3) directions: (n,) or (n, m).
+
+    Term by term, because a matrix product as thin as this wakes BLAS's threads, which wait for the network's.
+    """
+    x, y, z = points.T if directions.ndim == 1 else points.T[:, :, np.newaxis]
+    return x * directions[..., 0] + y * directions[..., 1] + z * directions[..., 2]
 
 
 def _is_core(error: np.ndarray) -> np.ndarray:

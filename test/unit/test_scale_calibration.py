@@ -61,15 +61,7 @@ def test_a_depth_camera_tells_the_factor(factor, finer):
     assert 0.02 < result.pixel_spread < 0.15
 
 
-def lidar(pose: Pose, scanner_m: np.ndarray, beams: int = 81) -> np.ndarray:
-    """Ranges of a level scanner in the room, beam by beam: each is the depth of a camera of one pixel."""
-    ranges = []
-    for angle in np.radians(np.linspace(-40, 40, beams)):
-        at = Pose(tuple(scanner_m), pose.yaw_rad + angle, 0.0)
-        ranges.append(cast_rays(ROOM, at, np.array([[1.0, 0, 0], [0, 1, 0], [0, 0, 1]]), 1, 1).depth_m[0, 0])
-    return np.array(ranges)
-
-
+SCAN_K = np.array([[100.0, 0, 80], [0, 100, 0], [0, 0, 1]])
 # The camera stands 0.1 m ahead of the scanner, 0.05 m to its left and 0.12 m above it, and looks 12 degrees down.
 CAMERA_IN_SCANNER = [0.1, 0.05, 0.12, 0.0, 12.0, 0.0]
 
@@ -79,10 +71,12 @@ def scan_points() -> np.ndarray:
     c, s = np.cos(LOW.yaw_rad), np.sin(LOW.yaw_rad)
     x, y, z = CAMERA_IN_SCANNER[:3]
     scanner_m = np.array(LOW.position_m) - [c * x - s * y, s * x + c * y, z]
-    msg = LaserScan(angle_min=np.radians(-40.0), angle_increment=np.radians(1.0), range_min=0.1, range_max=12.0)
-    msg.ranges = lidar(LOW, scanner_m).tolist()
+    # One row of pixels, level: what a scanner measures, if not at even angles.
+    depth_m = cast_rays(ROOM, Pose(tuple(scanner_m), LOW.yaw_rad, 0.0), SCAN_K, 1, 161).depth_m[0]
+    left_m = -depth_m * (np.arange(161) - 80) / 100
+    points_scanner = np.stack([depth_m, left_m, np.zeros(161)], axis=-1)
     rotation, place_m = camera_pose_to_transform(CAMERA_IN_SCANNER)
-    return scan_to_points(msg) @ rotation.T + place_m
+    return points_scanner @ rotation.T + place_m
 
 
 @settings(max_examples=25, deadline=None)
