@@ -59,7 +59,7 @@ setup(
         (os.path.join(SHARE, "launch", "examples"), glob("launch/examples/*.launch.py")),
         (os.path.join(SHARE, "config"), glob("config/*.yaml") + glob("config/*.rviz")),
         # `ros2 run` looks here; see scripts/depth_node for why it is not a console_script.
-        (os.path.join("lib", PACKAGE), ["scripts/depth_node", "scripts/doctor"]),
+        (os.path.join("lib", PACKAGE), ["scripts/depth_node", "scripts/calibrate_scale", "scripts/doctor"]),
     ],
     python_requires=">=3.10",
     install_requires=["setuptools", *RUNTIME],
@@ -74,6 +74,7 @@ setup(
         "console_scripts": [
             "depth_node = depth_estimation_ros.node_process:main",
             "depth_doctor = depth_estimation_ros.doctor.command:main",
+            "calibrate_scale = depth_estimation_ros.calibrate_scale:main",
             "depth_demo = depth_estimation_ros.demo.run:main",
             "depth_training = depth_training.cli:main",
         ]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from depth_estimation_ros.camera import Calibration, View, plan_view, rectified_focal_px
+from depth_estimation_ros.camera_pose import CameraPose
+from depth_estimation_ros.floor_scale import FloorReading, FloorScale
 from depth_estimation_ros.inference.contract import ModelContract
 from depth_estimation_ros.inference.network_size import choose_network_size
 from depth_estimation_ros.inference.predictor import Predictor
@@ -24,6 +26,8 @@ class Estimate:
         view: How they came from the camera image; its k_network is their pinhole.
         focal_ratio: Factor applied for the camera's focal length, 1 where unknown or switched off.
         remarks: One sentence each: the depth is there, with a reservation.
+        camera_pose: Where the camera stands, None where unknown or not asked for.
+        floor: What the floor says of the scale, None without `floor_scale`.
     """
 
     depth_m: np.ndarray
@@ -31,6 +35,8 @@ class Estimate:
     view: View
     focal_ratio: float
     remarks: tuple[str, ...]
+    camera_pose: CameraPose | None = None
+    floor: FloorReading | None = None
 
 
 class CameraPipeline:
@@ -40,9 +46,15 @@ class CameraPipeline:
         self._predictor = predictor
         self._view: View | None = None
         self._planned_for: Hashable = None
+        self._floor_scale = FloorScale()
 
     def estimate(
-        self, image_rgb: np.ndarray, calibration: Calibration | None, input_rectified: bool, parameters: Parameters
+        self,
+        image_rgb: np.ndarray,
+        calibration: Calibration | None,
+        input_rectified: bool,
+        parameters: Parameters,
+        camera_pose: CameraPose | None = None,
     ) -> Estimate:
         """Estimate the depth of one image.
 
@@ -51,6 +63,7 @@ class CameraPipeline:
             calibration: None where no CameraInfo has come.
             input_rectified: The image is rectified already.
             parameters: The values that hold for this frame.
+            camera_pose: Of the camera over the floor, None where unknown.
 
         Raises:
             ValueError: No network size fits the image, or the focal ratio is absurd.
@@ -63,7 +76,20 @@ class CameraPipeline:
         network_rgb = view.apply(image_rgb)
         depth_m = self._predictor.predict(network_rgb, ratio).depth_m
         remarks = (*view.warnings, *filter(None, (view.why_no_cloud, why_no_ratio)))
-        return Estimate(mark_invalid(depth_m, view.valid_mask, parameters), network_rgb, view, ratio, remarks)
+        floor = self._read_floor(depth_m, view, camera_pose, parameters)
+        if floor is not None:
+            parameters = replace(parameters, scale=parameters.scale * floor.factor)
+        depth_m = mark_invalid(depth_m, view.valid_mask, parameters)
+        return Estimate(depth_m, network_rgb, view, ratio, remarks, camera_pose, floor)
+
+    def _read_floor(
+        self, depth_m: np.ndarray, view: View, camera_pose: CameraPose | None, parameters: Parameters
+    ) -> FloorReading | None:
+        if not parameters.floor_scale:
+            self._floor_scale = FloorScale()
+            return None
+        valid_m = depth_m if view.valid_mask is None else np.where(view.valid_mask, depth_m, np.nan)
+        return self._floor_scale.update(valid_m, view.k_network, camera_pose, parameters.scale)
 
     def _view_for(
         self, size: tuple[int, int], calibration: Calibration | None, input_rectified: bool, parameters: Parameters

@@ -10,6 +10,7 @@ from std_msgs.msg import Header
 
 from depth_estimation_ros.camera import is_rectified_topic
 from depth_estimation_ros.camera_info_buffer import CameraInfoBuffer, StampedCalibration, to_nanoseconds
+from depth_estimation_ros.camera_mounting import CameraMounting
 from depth_estimation_ros.camera_pipeline import CameraPipeline, Estimate
 from depth_estimation_ros.frame_worker import FrameWorker
 from depth_estimation_ros.health import Health
@@ -40,6 +41,7 @@ class CameraStream:
         self._health = health
         self._pipeline = CameraPipeline(predictor)
         self._outputs = OutputPublishers(node)
+        self._mounting = CameraMounting(node, parameters.scan_frame)
         self._infos = CameraInfoBuffer()
         self._worker = FrameWorker(self._process, self._reject)
         self._rate_limit = RateLimit()
@@ -50,6 +52,7 @@ class CameraStream:
         """Subscribe and work. Whatever was known of the camera before is forgotten."""
         self._infos = CameraInfoBuffer()
         self._last_estimate = None
+        self._mounting.start()
         self._worker.start()
         compressed = self.parameters.image_transport == "compressed"
         message_type = CompressedImage if compressed else Image
@@ -68,6 +71,7 @@ class CameraStream:
         self._infos.close()
         if self._worker.stop():
             self._health.count_dropped()
+        self._mounting.stop()
 
     def destroy(self) -> None:
         """Stop, and take the outputs' topics back."""
@@ -101,6 +105,7 @@ class CameraStream:
             "network size": f"{width}x{height}",
             "focal ratio": f"{estimate.focal_ratio:.4f}",
             "calibration": view.why_no_cloud or "; ".join(view.warnings) or "calibrated",
+            **_floor_facts(estimate),
         }
 
     def _take(self, msg: Image | CompressedImage) -> None:
@@ -120,22 +125,30 @@ class CameraStream:
         if info is None and self._infos.is_closed:  # deactivated while this frame waited
             self._health.count_dropped()
             return
+        header = Header(stamp=msg.header.stamp, frame_id=parameters.optical_frame or msg.header.frame_id)
+        pose, why_no_pose = None, None
+        if self._outputs.is_watched("scan") or parameters.floor_scale:
+            pose, why_no_pose = self._mounting.find(header, parameters)
         estimate = self._pipeline.estimate(
             image_rgb,
             None if info is None else info.calibration,
             is_rectified_topic(self.image_topic, parameters.input_rectified),
             parameters,
+            pose,
         )
         self._last_estimate = estimate
-        header = Header(stamp=msg.header.stamp, frame_id=parameters.optical_frame or msg.header.frame_id)
-        for sentence in (*estimate.remarks, *_header_remarks(header, msg.header.frame_id, info)):
+        for sentence in (
+            *estimate.remarks,
+            *filter(None, [why_no_pose]),
+            *_header_remarks(header, msg.header.frame_id, info),
+        ):
             self._remark(sentence)
         if self._outputs.publish(estimate, header, parameters):
             self._health.count_published(self._latency_s(header))
-        elif estimate.view.why_no_cloud is None:  # whoever was subscribed has left meanwhile
+        elif why := estimate.view.why_no_cloud or why_no_pose:
+            self._count_rejected("calibration", f"nothing that is subscribed to can be made: {why}")
+        else:  # whoever was subscribed has left meanwhile
             self._health.count_unwatched()
-        else:
-            self._count_rejected("calibration", f"only the cloud is subscribed to, and {estimate.view.why_no_cloud}")
 
     def _latency_s(self, header: Header) -> float | None:
         stamp_ns = to_nanoseconds(header.stamp)
@@ -166,6 +179,16 @@ class CameraStream:
     def _count_rejected(self, reason: str, sentence: str) -> None:
         self._health.count_rejected(reason, sentence)
         self._node.get_logger().warning(f"frame rejected: {sentence}", throttle_duration_sec=LOG_PERIOD_S)
+
+
+def _floor_facts(estimate: Estimate) -> dict[str, str]:
+    if estimate.floor is None:
+        return {}
+    return {
+        "floor scale": f"{estimate.floor.factor:.3f}",
+        "floor inlier share": f"{estimate.floor.inlier_share:.2f}",
+        "floor": estimate.floor.note,
+    }
 
 
 def _header_remarks(header: Header, image_frame_id: str, info: StampedCalibration | None) -> list[str]:

@@ -25,12 +25,12 @@ def optical_quaternion(pitch_rad: float) -> tuple[float, float, float, float]:
     return (-(cosine + sine) / 2, (cosine + sine) / 2, (sine - cosine) / 2, (cosine - sine) / 2)
 
 
-def check_mounting(height_m: float, pitch_rad: float) -> None:
+def check_mounting(height_m: float, pitch_deg: float) -> None:
     """Refuse what is a slip rather than a mounting.
 
     Args:
         height_m: Of the lens above the base frame, metres.
-        pitch_rad: As `optical_quaternion`.
+        pitch_deg: Degrees, positive tilts the view down.
 
     Raises:
         MountingError: Either is not finite, the height is not above 0, or the pitch is beyond straight down or up.
@@ -40,8 +40,8 @@ def check_mounting(height_m: float, pitch_rad: float) -> None:
             f"camera_height is {height_m:g} m: it is measured from the floor up to the lens and must be above 0; "
             "correct it"
         )
-    if not (math.isfinite(pitch_rad) and abs(pitch_rad) <= math.pi / 2):
+    if not (math.isfinite(pitch_deg) and abs(pitch_deg) <= 90):
         raise MountingError(
-            f"camera_pitch is {pitch_rad:g} rad: it must lie between -1.5708 (straight up) and 1.5708 (straight down); "
-            f"if that was meant in degrees, give {math.radians(pitch_rad):.4f}"
+            f"camera_pitch is {pitch_deg:g} degrees: it must lie between -90 (straight up) and 90 (straight down); "
+            "correct it"
         )

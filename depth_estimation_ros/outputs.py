@@ -9,12 +9,13 @@ from typing import Any
 
 from rclpy.lifecycle import LifecycleNode, LifecyclePublisher
 from rclpy.qos import QoSProfile, ReliabilityPolicy
-from sensor_msgs.msg import CameraInfo, Image, PointCloud2
+from sensor_msgs.msg import CameraInfo, Image, LaserScan, PointCloud2
 from std_msgs.msg import Header
 
 from depth_estimation_ros.camera import camera_info_message
 from depth_estimation_ros.camera_pipeline import Estimate
 from depth_estimation_ros.images import depth_to_message
+from depth_estimation_ros.laser_scan import Band, depth_to_scan, scan_message
 from depth_estimation_ros.parameters import Parameters
 from depth_estimation_ros.point_cloud import cloud_message
 from depth_estimation_ros.qos import qos_overrides
@@ -50,10 +51,19 @@ def _points(estimate: Estimate, header: Header, parameters: Parameters) -> Point
     )
 
 
+def _scan(estimate: Estimate, header: Header, parameters: Parameters) -> LaserScan | None:
+    if estimate.view.k_network is None or estimate.camera_pose is None:
+        return None
+    band = Band(parameters.scan_min_height, parameters.scan_max_height, parameters.min_range, parameters.max_range)
+    scan = depth_to_scan(estimate.depth_m, estimate.view.k_network, estimate.camera_pose, band)
+    return scan_message(scan, band, Header(stamp=header.stamp, frame_id=estimate.camera_pose.frame_id))
+
+
 OUTPUTS = (
     Output("depth/image_rect", Image, _depth_image),
     Output("depth/camera_info", CameraInfo, _camera_info),
     Output("depth/points", PointCloud2, _points),
+    Output("scan", LaserScan, _scan),
 )
 
 
@@ -82,6 +92,12 @@ class OutputPublishers:
     def are_watched(self) -> bool:
         """Whether anybody subscribes to any of them."""
         return any(publisher.get_subscription_count() for _, publisher in self._publishers)
+
+    def is_watched(self, topic: str) -> bool:
+        """Whether anybody subscribes to this one."""
+        return any(
+            output.topic == topic and publisher.get_subscription_count() for output, publisher in self._publishers
+        )
 
     def publish(self, estimate: Estimate, header: Header, parameters: Parameters) -> bool:
         """Publish what somebody subscribes to, all of it or, where a message cannot be built, nothing.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
@@ -112,6 +113,24 @@ class Parameters:
     points_max_range: float = _parameter(
         0.0, "Depth in metres above which the cloud has no points; 0: max_range.", bounds=(0, 1000)
     )
+    scan_frame: str = _parameter(
+        "", "Frame of the scan, with z up, found by tf2; empty: the camera's foot, from camera_height.", "configure"
+    )
+    scan_min_height: float = _parameter(
+        0.15, "Height in metres above the floor below which nothing is an obstacle.", bounds=(-10, 100)
+    )
+    scan_max_height: float = _parameter(
+        1.6, "Height in metres above the floor above which nothing is an obstacle.", bounds=(-10, 100)
+    )
+    camera_height: float = _parameter(
+        0.0, "Metres from the floor to the camera; 0: unknown, or what tf2 says of scan.frame.", bounds=(0, 100)
+    )
+    camera_pitch: float = _parameter(
+        0.0, "Degrees by which the camera looks down, used without scan.frame.", bounds=(-90, 90)
+    )
+    floor_scale: bool = _parameter(
+        False, "Follow the scale by which the floor lies where camera_height says, from 0.7 to 1.4 times scale."
+    )
     max_network_pixels: int = _parameter(
         0, "Most pixels of the network image; 0: one and a half times the model's native number.", bounds=(0, 1 << 24)
     )
@@ -136,11 +155,12 @@ class Parameters:
                 complaints.append(str(error))
         parameters = cls(**checked)
         # A value that is wrong by itself has had its complaint; comparing its default would make up another.
-        if not complaints and parameters.min_range >= parameters.max_range:
-            complaints.append(
-                f"min_range is {parameters.min_range:g} and max_range {parameters.max_range:g}: min_range must be the "
-                "lower one; correct one of them"
-            )
+        for lower, upper in _ORDERED if not complaints else ():
+            least, most = (getattr(parameters, _FIELD_NAMES[name]) for name in (lower, upper))
+            if least >= most:
+                complaints.append(
+                    f"{lower} is {least:g} and {upper} {most:g}: {lower} must be the lower one; correct one of them"
+                )
         if complaints:
             raise ParameterError("; ".join(complaints))
         return parameters
@@ -151,8 +171,9 @@ class Parameters:
         return replace(self, **{name: getattr(newer, name) for name in live})
 
 
-# Field names cannot hold the dot that groups the cloud's parameters.
-_FIELD_NAMES = {field_.name.replace("points_", "points.", 1): field_.name for field_ in fields(Parameters)}
+# Field names cannot hold the dot that groups the parameters of one output.
+_FIELD_NAMES = {re.sub(r"^(points|scan)_", r"\1.", field_.name): field_.name for field_ in fields(Parameters)}
+_ORDERED = (("min_range", "max_range"), ("scan.min_height", "scan.max_height"))
 RULES: dict[str, ParameterRule] = {
     name: replace(field_.metadata["rule"], name=name)
     for name, field_ in zip(_FIELD_NAMES, fields(Parameters), strict=True)
@@ -165,7 +186,7 @@ def refusal(changes: Mapping[str, Any], current: Mapping[str, Any]) -> str | Non
     A current value that is wrong already does not stand in the way of correcting another.
     """
     judged = dict(changes)
-    for name, other in (("min_range", "max_range"), ("max_range", "min_range")):
+    for name, other in (*_ORDERED, *((upper, lower) for lower, upper in _ORDERED)):
         if name in changes and other not in changes and _is_valid(other, current[other]):
             judged[other] = current[other]
     try:

@@ -5,6 +5,7 @@ Webcam to cloud: ``… depth.launch.py camera:=/dev/video0 camera_height:=0.3 rv
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -46,8 +47,12 @@ ARGUMENTS = (
         "camera_optical_frame",
         "frame_id of the camera's images: what the webcam's driver is told, or what your own driver sends",
     ),
-    ("camera_height", "", "Metres from the floor to the lens: also publish the camera's transform; empty: do not"),
-    ("camera_pitch", "0.0", "Tilt in radians of that transform, positive looks down"),
+    (
+        "camera_height",
+        "",
+        "Metres from the floor to the lens: also publish the camera's transform; empty: do not",
+    ),
+    ("camera_pitch", "0.0", "Degrees by which the camera looks down"),
     ("base_frame", "base_footprint", "Parent frame of that transform: on the floor, z up"),
     ("rviz", "false", "Also start rviz2 with the package's view"),
     ("rviz_frame", "", "Fixed frame of rviz2; empty: base_frame with camera_height:=, otherwise camera_frame"),
@@ -75,6 +80,8 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         nodes.append(camera_driver(value))
     if value["camera_height"]:
         nodes.append(camera_transform(value, use_sim_time))
+        overrides |= {name: number(name, value) for name in ("camera_height", "camera_pitch")}
+        overrides["scan.frame"] = value["base_frame"]
     if switch("rviz", value["rviz"]):
         nodes.append(rviz(value, use_sim_time))
     return [*nodes, depth_node(value, overrides)]
@@ -133,11 +140,11 @@ def camera_driver(value: Mapping[str, str]) -> Node:
 
 def camera_transform(value: Mapping[str, str], use_sim_time: Mapping[str, str | bool | float]) -> Node:
     """The camera's place on the robot: straight above the base frame, looking forward."""
-    height_m, pitch_rad = number("camera_height", value), number("camera_pitch", value)
-    check_mounting(height_m, pitch_rad)
+    height_m, pitch_deg = number("camera_height", value), number("camera_pitch", value)
+    check_mounting(height_m, pitch_deg)
     require("tf2_ros", "camera_height", value)
     arguments = ["--x", "0", "--y", "0", "--z", str(height_m)]
-    for axis, component in zip("xyzw", optical_quaternion(pitch_rad), strict=True):
+    for axis, component in zip("xyzw", optical_quaternion(math.radians(pitch_deg)), strict=True):
         arguments += [f"--q{axis}", str(component)]
     return Node(
         package="tf2_ros",

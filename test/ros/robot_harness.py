@@ -86,6 +86,12 @@ class Robot:
         self.processes.append(NodeProcess([*COMMANDS[what], *arguments], log, environment))
         return self.processes[-1]
 
+    def run(self, *command: str) -> NodeProcess:
+        """Start another program beside the nodes."""
+        log = self._folder / f"node_{len(self.processes)}.log"
+        self.processes.append(NodeProcess([*command], log, self._environment))
+        return self.processes[-1]
+
     def set_environment(self, **variables: str) -> None:
         self._environment |= variables
 

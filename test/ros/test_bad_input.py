@@ -101,7 +101,7 @@ def test_only_a_cloud_that_cannot_be_made_is_an_error(robot):
     robot.listen(PointCloud2, "/depth/points")
     robot.start()
     camera = Camera(robot)
-    words = ("only the cloud is subscribed to", "no CameraInfo has arrived")
+    words = ("nothing that is subscribed to can be made", "no CameraInfo has arrived")
     camera.send_until(lambda: robot.says(ERROR, *words), "the reason is given", with_info=False)
     assert robot.count("rejected: calibration") > 0
 

@@ -279,7 +279,7 @@ def test_a_webcam_leaves_the_view_to_a_parameter_file_of_ones_own(robot, launch,
 def test_height_and_pitch_become_the_cameras_transform_and_rviz_stands_upright(robot, launch, prefix, tmp_path):
     prefix.add_text("tf2_ros", "static_transform_publisher", TF_DOUBLE)
     prefix.add_text("rviz2", "rviz2", RVIZ_DOUBLE)
-    process = launch(camera_height="0.4", camera_pitch="0.3", base_frame="base", camera_frame="lens", rviz="true")
+    process = launch(camera_height="0.4", camera_pitch="15", base_frame="base", camera_frame="lens", rviz="true")
     robot.wait_until(lambda: process.output.count("finished cleanly") == 2, "both doubles have ended")
     told = json.loads((tmp_path / "rviz.json.tf").read_text())
     told = told[: told.index("--ros-args")]
@@ -289,9 +289,10 @@ def test_height_and_pitch_become_the_cameras_transform_and_rviz_stands_upright(r
     # The middle of the picture, in the base frame: the last column of the quaternion's rotation matrix.
     x, y, z, w = (float(value[f"--q{axis}"]) for axis in "xyzw")
     forward = (2 * (x * z + w * y), 2 * (y * z - w * x), 1 - 2 * (x * x + y * y))
-    assert forward == pytest.approx((math.cos(0.3), 0, -math.sin(0.3)), abs=1e-12)
+    assert forward == pytest.approx((math.cos(math.radians(15)), 0, -math.sin(math.radians(15))), abs=1e-12)
     assert json.loads((tmp_path / "rviz.json").read_text())["frame"] == "base"
     robot.wait_for_state("active")
+    assert values_of(robot, "/depth_estimation", "camera_height", "camera_pitch", "scan.frame") == [0.4, 15.0, "base"]
 
 
 def test_rviz_without_a_transform_stands_in_the_cameras_frame(robot, launch, prefix, tmp_path):
@@ -334,7 +335,7 @@ def test_what_is_not_installed_is_named_with_the_command_that_installs_it(launch
         ({"camera": "97"}, "camera:=97 means /dev/video97, which does not exist"),
         ({"camera": "0", "image": "/camera/image_raw"}, "camera:=0 and image:=/camera/image_raw exclude each other"),
         ({"camera_height": "high"}, "camera_height:=high must be a number"),
-        ({"camera_height": "0.3", "camera_pitch": "15"}, "if that was meant in degrees, give 0.2618"),
+        ({"camera_height": "0.3", "camera_pitch": "91"}, "must lie between -90"),
         ({"autostart": "maybe"}, "autostart:=maybe must be true or false"),
         ({"use_sim_time": "1"}, "use_sim_time:=1 must be true or false"),
         ({"rviz": ""}, "rviz:= must be true or false"),

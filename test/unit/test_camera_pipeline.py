@@ -13,6 +13,7 @@ from hypothesis.extra import numpy as hnp
 from depth_estimation_ros import camera_pipeline
 from depth_estimation_ros.calibration import Calibration
 from depth_estimation_ros.camera_pipeline import CameraPipeline, mark_invalid
+from depth_estimation_ros.camera_pose import pose_over_floor
 from depth_estimation_ros.inference.predictor import Prediction
 from depth_estimation_ros.parameters import Parameters
 
@@ -117,6 +118,41 @@ def test_validity_is_rep_117_pixel_by_pixel(depth_m, valid_mask, scale, min_rang
             assert marked_m[index] == np.float32(metres)
     assert marked_m.dtype == np.float32
     np.testing.assert_array_equal(depth_m, before)
+
+
+class FloorPredictor(ConstantPredictor):
+    """Sees the floor under a camera 0.5 m high that looks 30 degrees down, with the calibration of the test below."""
+
+    def predict(self, image_rgb: np.ndarray, focal_ratio: float) -> Prediction:
+        height, width = image_rgb.shape[:2]
+        y = (np.arange(height)[:, None] - (height / 2 - 0.5)) / (TRAINING_PX * height / 120)
+        depth_m = 0.5 / (np.cos(np.pi / 6) * y + np.sin(np.pi / 6)) * np.ones(width)
+        return Prediction(depth_m.astype(np.float32), None)
+
+
+def test_the_floor_moves_the_scale_only_where_it_is_asked_to_and_ranges_are_judged_after_it():
+    pose = pose_over_floor(0.6, 30, "foot")
+    pipeline, camera = CameraPipeline(FloorPredictor()), calibration(120, 160, TRAINING_PX)
+
+    def middle_m(parameters, pose=pose):
+        estimate = pipeline.estimate(image(120, 160), camera, False, parameters, pose)
+        height, width = estimate.depth_m.shape
+        return estimate, estimate.depth_m[height // 2 - 1 : height // 2 + 1, width // 2].mean()
+
+    still, still_m = middle_m(Parameters())
+    assert still.floor is None
+    for _ in range(100):
+        moved, moved_m = middle_m(Parameters(floor_scale=True))
+    assert moved.floor is not None
+    assert moved.floor.factor == pytest.approx(1.2, rel=0.01)
+    assert moved_m == pytest.approx(1.2 * still_m, rel=0.01)
+    near = Parameters(floor_scale=True, max_range=float(1.1 * still_m))
+    assert middle_m(near)[1] == np.inf
+    blind, blind_m = middle_m(Parameters(floor_scale=True), None)
+    assert blind_m == pytest.approx(moved_m, rel=0.01)
+    assert blind.floor is not None
+    assert "unknown" in blind.floor.note
+    assert middle_m(Parameters())[1] == pytest.approx(still_m)
 
 
 def test_without_a_mask_all_is_valid():

@@ -47,19 +47,19 @@ def test_the_centre_of_a_tilted_view_meets_the_floor_where_trigonometry_says(hei
 
 def test_an_ordinary_mounting_is_taken():
     check_mounting(0.3, 0.2)
-    check_mounting(2.0, -math.pi / 2)
+    check_mounting(2.0, -90)
 
 
 @pytest.mark.parametrize(
-    ("height_m", "pitch_rad", "words"),
+    ("height_m", "pitch_deg", "words"),
     [
         (0.0, 0.0, "camera_height is 0 m"),
         (-0.3, 0.0, "must be above 0"),
         (math.nan, 0.0, "camera_height is nan m"),
-        (0.3, 15.0, "if that was meant in degrees, give 0.2618"),
+        (0.3, 91.0, "must lie between -90"),
         (0.3, math.inf, "camera_pitch is inf"),
     ],
 )
-def test_a_slip_is_refused_with_the_rule(height_m, pitch_rad, words):
+def test_a_slip_is_refused_with_the_rule(height_m, pitch_deg, words):
     with pytest.raises(MountingError, match=words):
-        check_mounting(height_m, pitch_rad)
+        check_mounting(height_m, pitch_deg)

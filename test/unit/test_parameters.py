@@ -93,6 +93,18 @@ def test_the_ranges_must_be_in_order(min_range, max_range):
             Parameters.from_values(values)
 
 
+@given(st.floats(-10, 100), st.floats(-10, 100))
+def test_the_heights_of_the_scan_must_be_in_order(min_height, max_height):
+    values = {"scan.min_height": min_height, "scan.max_height": max_height}
+    if min_height < max_height:
+        assert Parameters.from_values(values).scan_max_height == max_height
+    else:
+        with pytest.raises(ParameterError, match=r"scan\.min_height must be the lower one"):
+            Parameters.from_values(values)
+    current = {**DEFAULTS, "scan.min_height": 1.0}
+    assert "scan.min_height is 1 and" in (refusal({"scan.max_height": 0.5}, current) or "")
+
+
 def test_a_change_is_judged_beside_the_values_it_meets():
     current = {**DEFAULTS, "min_range": 2.0}
     assert refusal({"max_range": 3}, current) is None

@@ -1,0 +1,191 @@
+"""Depth, intrinsics and the camera's pose to a planar scan: per bearing the nearest thing in a band of heights."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from depth_estimation_ros.camera_pose import CameraPose, pinhole_rays
+
+if TYPE_CHECKING:
+    from sensor_msgs.msg import LaserScan
+
+FREE_SHARE = 0.5
+"""A bearing counts as free where at least this share of the pixels that could show the band do."""
+
+NEAREST_M = 0.3
+"""Bearings are laid out for things from this depth on; it matters only where the frame is not under the camera."""
+
+
+FAR_RATIO, FAR_SLOPE = 2.0, 0.05
+"""A beam's highest ray may go down by this factor more steeply than the middle beam's, and by this much besides."""
+
+
+@dataclass(frozen=True)
+class Band:
+    """What counts as an obstacle, metres.
+
+    Attributes:
+        min_height_m, max_height_m: Above the floor.
+        min_range_m, max_range_m: The limits by which depth was marked -Inf and +Inf; also those of the scan.
+    """
+
+    min_height_m: float
+    max_height_m: float
+    min_range_m: float
+    max_range_m: float
+
+
+@dataclass(frozen=True, eq=False)
+class Scan:
+    """Beams at `angle_min_rad + i * angle_increment_rad`, counted from x towards y of the z-up frame.
+
+    Attributes:
+        ranges_m: (n,) float32 horizontal metres; +Inf free, NaN unknown, -Inf nearer than measured (REP 117).
+    """
+
+    angle_min_rad: float
+    angle_increment_rad: float
+    ranges_m: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class _Beams:
+    """What depends on the camera and not on the picture.
+
+    Attributes:
+        directions: (h, w, 3) rays of one metre of depth, in the z-up frame.
+        beam: (h, w) the beam in whose direction each ray goes.
+        forward_rad: The bearing at which the camera looks; `first_rad` counts from there.
+        sees_far: (n,) bool: sees floor about as far as most do. The lower corners of a pitched camera's picture see
+            near floor only, which says nothing of what lies behind.
+    """
+
+    directions: np.ndarray
+    beam: np.ndarray
+    forward_rad: float
+    first_rad: float
+    increment_rad: float
+    sees_far: np.ndarray
+
+
+def depth_to_scan(depth_m: np.ndarray, k: np.ndarray, pose: CameraPose, band: Band) -> Scan:
+    """Look for the nearest point of the band along every bearing.
+
+    Args:
+        depth_m: (h, w) float32 z-depth in metres; NaN unknown, +Inf beyond max_range_m, -Inf nearer than min_range_m.
+        k: (3, 3) intrinsics of the depth image, in pixels.
+        pose: The camera in the z-up frame of the scan.
+        band: Heights and ranges.
+
+    Returns:
+        One beam per column of the image or a little more. A beam is +Inf where nothing in view stands in the band and
+        at least half of the pixels that could show it do; the view may end before max_range_m. It is NaN where too
+        little is known.
+    """
+    beams = _plan_beams(
+        depth_m.shape, tuple(k.ravel()), tuple(pose.rotation.ravel()), (pose.x_m, pose.y_m), band.min_range_m
+    )
+    count = beams.sees_far.size
+    rise = beams.directions[..., 2]
+    measured = np.isfinite(depth_m) & (depth_m > 0)
+    # How far each pixel is known to see: to its point, or as far as is measured at all.
+    reach_m = np.where(depth_m == np.inf, band.max_range_m, np.where(measured, depth_m, np.nan))
+    end_m = pose.height_m + reach_m * rise
+    hit = measured & (end_m >= band.min_height_m) & (end_m <= band.max_height_m)
+    ranges_m = _nearest(depth_m[hit], beams.directions[hit], pose, beams)
+    stands = np.isfinite(ranges_m)
+    ranges_m[ranges_m > band.max_range_m] = np.inf
+    ranges_m[ranges_m < band.min_range_m] = -np.inf
+
+    could_show = _crosses(pose.height_m, pose.height_m + band.max_range_m * rise, band)
+    shows = _crosses(pose.height_m, end_m, band)
+    too_near = (depth_m == -np.inf) & _crosses(pose.height_m, pose.height_m + band.min_range_m * rise, band)
+    known = np.bincount(beams.beam[shows], minlength=count)
+    knowable = np.bincount(beams.beam[could_show], minlength=count)
+    # Seen from beside the camera a thing may leave gaps: the pixels of a direction that meet something deny it freedom.
+    meets = np.bincount(beams.beam[hit], minlength=count) > 0
+    free = beams.sees_far & ~meets & (known > 0) & (known >= FREE_SHARE * knowable)
+    ranges_m[~stands & ~free] = np.nan
+    ranges_m[beams.beam[too_near]] = -np.inf
+    return Scan(beams.forward_rad + beams.first_rad, beams.increment_rad, ranges_m.astype(np.float32))
+
+
+def scan_message(scan: Scan, band: Band, header: Any) -> LaserScan:
+    """Fill the message; `header` carries the image's stamp and the z-up frame."""
+    from sensor_msgs.msg import LaserScan  # here, so that the geometry needs no ROS messages
+
+    message = LaserScan(header=header, range_min=float(band.min_range_m), range_max=float(band.max_range_m))
+    message.angle_min = float(scan.angle_min_rad)
+    message.angle_increment = float(scan.angle_increment_rad)
+    message.angle_max = float(scan.angle_min_rad + scan.angle_increment_rad * (scan.ranges_m.size - 1))
+    message.ranges.frombytes(scan.ranges_m.tobytes())
+    return message
+
+
+def _nearest(depth_m: np.ndarray, directions: np.ndarray, pose: CameraPose, beams: _Beams) -> np.ndarray:
+    """(n,) float64 horizontal range of the nearest of some points in each beam, +Inf where there is none."""
+    x_m = pose.x_m + depth_m * directions[:, 0]
+    y_m = pose.y_m + depth_m * directions[:, 1]
+    bearing_rad = _wrap(np.arctan2(y_m, x_m) - beams.forward_rad)
+    beam = np.rint((bearing_rad - beams.first_rad) / beams.increment_rad).astype(np.intp)
+    inside = (beam >= 0) & (beam < beams.sees_far.size)
+    ranges_m = np.full(beams.sees_far.size, np.inf)
+    np.minimum.at(ranges_m, beam[inside], np.hypot(x_m, y_m)[inside])
+    return ranges_m
+
+
+def _crosses(start_m: float, end_m: np.ndarray, band: Band) -> np.ndarray:
+    """Whether a ray between two heights passes through the band; False for NaN."""
+    return (np.maximum(start_m, end_m) >= band.min_height_m) & (np.minimum(start_m, end_m) <= band.max_height_m)
+
+
+@lru_cache(maxsize=8)
+def _plan_beams(
+    size: tuple[int, int],
+    k: tuple[float, ...],
+    rotation: tuple[float, ...],
+    place_m: tuple[float, float],
+    min_range_m: float,
+) -> _Beams:
+    turn = np.reshape(rotation, (3, 3))
+    directions = pinhole_rays(size, np.reshape(k, (3, 3))) @ turn.T
+    # A camera that looks straight down has its picture's upper edge in front.
+    front = turn[:, 2] if np.hypot(*turn[:2, 2]) > 1e-3 else -turn[:, 1]
+    forward_rad = math.atan2(front[1], front[0])
+    bearing_rad = _wrap(np.arctan2(directions[..., 1], directions[..., 0]) - forward_rad)
+
+    border = _border(directions)
+    near = np.asarray(place_m) + max(min_range_m, NEAREST_M) * border[:, :2]
+    outline_rad = np.concatenate(
+        [_border(bearing_rad), _wrap(np.arctan2(near[:, 1], near[:, 0]) - forward_rad)]
+        if any(place_m)
+        else [_border(bearing_rad)]
+    )
+    first_rad, last_rad = outline_rad.min(), outline_rad.max()
+    # As wide as the widest step between neighbours along most rows (columns, where the camera is rolled), so that no
+    # beam falls between two pixels; rows far below the horizon step wider.
+    steps = [np.quantile(np.abs(_wrap(np.diff(bearing_rad, axis=axis))).max(axis=axis), 0.75) for axis in (0, 1)]
+    count = max(2, int((last_rad - first_rad) / max(steps)) + 1)
+    increment_rad = (last_rad - first_rad) / (count - 1)
+
+    beam = np.clip(np.rint((bearing_rad - first_rad) / increment_rad).astype(np.intp), 0, count - 1)
+    slope = directions[..., 2] / np.hypot(directions[..., 0], directions[..., 1])
+    highest = np.full(count, -np.inf)
+    np.maximum.at(highest, beam, slope)
+    sees_far = highest >= FAR_RATIO * min(0.0, float(np.median(highest))) - FAR_SLOPE
+    return _Beams(directions, beam, forward_rad, float(first_rad), float(increment_rad), sees_far)
+
+
+def _border(image: np.ndarray) -> np.ndarray:
+    """The outermost pixels (n, ...), once round."""
+    return np.concatenate([image[0], image[1:, -1], image[-1, -2::-1], image[-2:0:-1, 0]])
+
+
+def _wrap(angle_rad: np.ndarray) -> np.ndarray:
+    """To -pi..pi."""
+    return (angle_rad + np.pi) % (2 * np.pi) - np.pi
