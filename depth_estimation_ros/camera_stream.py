@@ -128,7 +128,8 @@ class CameraStream:
         )
         self._last_estimate = estimate
         header = Header(stamp=msg.header.stamp, frame_id=parameters.optical_frame or msg.header.frame_id)
-        for sentence in (*estimate.remarks, *_header_remarks(header, msg.header.frame_id, info)):
+        header_remarks = _header_remarks(header, msg.header.frame_id, info)
+        for sentence in (*estimate.remarks, *self._outputs.remarks(estimate), *header_remarks):
             self._remark(sentence)
         if self._outputs.publish(estimate, header, parameters):
             self._health.count_published(self._latency_s(header))
