@@ -36,6 +36,6 @@ def flying_pixels(depth_m: np.ndarray, threshold: float) -> np.ndarray:
     right = (padded[centre, ahead] - padded[centre, behind]) / (2 * REACH_PX)
     slope = cv2.magnitude(right, down)
     # In a small picture the square has to fit between the halved borders, or no plane would fill it.
-    side = max(1, min(SURROUNDINGS_PX, min(inverse.shape) - 2 * REACH_PX))
+    side = max(1, min(SURROUNDINGS_PX, min(inverse.shape) - 2 * REACH_PX - 1)) // 2 * 2 + 1  # odd: an even one shifts
     surroundings = cv2.morphologyEx(slope, cv2.MORPH_OPEN, np.ones((side, side), np.uint8))
     return slope - surroundings > np.float32(threshold) * inverse
