@@ -18,7 +18,8 @@ def flying_pixels(depth_m: np.ndarray, threshold: float) -> np.ndarray:
     Inverse depth is linear in the pixel position on every plane, at whatever angle it is seen. The length of its
     gradient is therefore constant on a plane and takes a step at the crease between two, while along a smeared edge
     it forms a ridge. A morphological opening keeps plateaus and steps and flattens ridges, so what the opening takes
-    away is found on ramps alone: a floor seen at a grazing angle stays, however steep.
+    away is found on ramps alone: a floor seen at a grazing angle stays, if it fills
+    the square `SURROUNDINGS_PX` somewhere around the pixel.
 
     Args:
         depth_m: (h, w) float32 z-depth in metres, finite and above 0, without a range filter: a pixel beyond the
