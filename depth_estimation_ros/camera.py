@@ -45,7 +45,7 @@ class View:
 
     Attributes:
         image_size: (H, W) pixels of the camera image.
-        network_size: (h, w) pixels of the network image.
+        network_size: (h, w) pixels of the network image, or of whatever image the view was planned to make.
         resize_filter: "area", "linear" or "cubic", where no rectification is needed.
         k_network: (3, 3) float64 intrinsics of the network image, pixels; None where `why_no_cloud`.
         maps: The rectification, None where a plain resize does.

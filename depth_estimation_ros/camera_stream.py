@@ -137,11 +137,9 @@ class CameraStream:
             pose,
         )
         self._last_estimate = estimate
-        for sentence in (
-            *estimate.remarks,
-            *filter(None, [why_no_pose]),
-            *_header_remarks(header, msg.header.frame_id, info),
-        ):
+        header_remarks = _header_remarks(header, msg.header.frame_id, info)
+        why_not = filter(None, [why_no_pose])
+        for sentence in (*estimate.remarks, *why_not, *self._outputs.remarks(estimate), *header_remarks):
             self._remark(sentence)
         if self._outputs.publish(estimate, header, parameters):
             self._health.count_published(self._latency_s(header))

@@ -198,6 +198,11 @@ def depth_to_message(depth_m: np.ndarray, encoding: str, header: Any) -> Image:
     raise ValueError(f"depth encoding is {encoding!r}: it must be '32FC1' (metres) or '16UC1' (millimetres)")
 
 
+def float_to_message(values: np.ndarray, header: Any) -> Image:
+    """Build a 32FC1 image from (H, W) float32."""
+    return _image_message(values.astype(np.float32, copy=False), "32FC1", header)
+
+
 def rgb_to_message(image_rgb: np.ndarray, header: Any) -> Image:
     """Build an rgb8 image from (H, W, 3) uint8 RGB."""
     return _image_message(image_rgb, "rgb8", header)

@@ -14,7 +14,8 @@ from std_msgs.msg import Header
 
 from depth_estimation_ros.camera import camera_info_message
 from depth_estimation_ros.camera_pipeline import Estimate
-from depth_estimation_ros.images import depth_to_message
+from depth_estimation_ros.depth_colour import depth_to_rgb
+from depth_estimation_ros.images import depth_to_message, float_to_message, rgb_to_message
 from depth_estimation_ros.laser_scan import Band, depth_to_scan, scan_message
 from depth_estimation_ros.parameters import Parameters
 from depth_estimation_ros.point_cloud import cloud_message
@@ -23,26 +24,30 @@ from depth_estimation_ros.qos import qos_overrides
 
 @dataclass(frozen=True)
 class Output:
-    """One topic, and how its message comes from an estimate; None where this estimate has no such message."""
+    """One topic, and how its message comes from an estimate; None where this estimate has no such message.
+
+    `why_never` says in one sentence why this model has no such message; None where it has, or a remark says why.
+    """
 
     topic: str
     message_type: type
     build: Callable[[Estimate, Header, Parameters], Any | None]
+    why_never: Callable[[Estimate], str | None] = lambda estimate: None
 
 
 def _depth_image(estimate: Estimate, header: Header, parameters: Parameters) -> Image:
-    return depth_to_message(estimate.depth_m, parameters.depth_encoding, header)
+    return depth_to_message(estimate.output_depth_m, parameters.depth_encoding, header)
 
 
 def _camera_info(estimate: Estimate, header: Header, parameters: Parameters) -> CameraInfo:
-    return camera_info_message(estimate.view, header)
+    return camera_info_message(estimate.output_view, header)
 
 
 def _points(estimate: Estimate, header: Header, parameters: Parameters) -> PointCloud2 | None:
     if estimate.view.k_network is None:
         return None
     return cloud_message(
-        estimate.depth_m,
+        estimate.surfaces_m,
         estimate.view.k_network,
         header,
         stride=parameters.points_stride,
@@ -51,11 +56,30 @@ def _points(estimate: Estimate, header: Header, parameters: Parameters) -> Point
     )
 
 
+def _depth_colour(estimate: Estimate, header: Header, parameters: Parameters) -> Image:
+    return rgb_to_message(depth_to_rgb(estimate.output_depth_m, parameters.min_range, parameters.max_range), header)
+
+
+def _confidence(estimate: Estimate, header: Header, parameters: Parameters) -> Image | None:
+    confidence = estimate.output_confidence
+    return None if confidence is None else float_to_message(confidence, header)
+
+
+def _why_no_confidence(estimate: Estimate) -> str | None:
+    if estimate.prediction.log_depth_sigma is not None:
+        return None
+    return "depth/confidence is subscribed to, but the model gives no confidence: nothing is published on it"
+
+
+def _rgb(estimate: Estimate, header: Header, parameters: Parameters) -> Image:
+    return rgb_to_message(estimate.output_rgb, header)
+
+
 def _scan(estimate: Estimate, header: Header, parameters: Parameters) -> LaserScan | None:
     if estimate.view.k_network is None or estimate.camera_pose is None:
         return None
     band = Band(parameters.scan_min_height, parameters.scan_max_height, parameters.min_range, parameters.max_range)
-    scan = depth_to_scan(estimate.depth_m, estimate.view.k_network, estimate.camera_pose, band)
+    scan = depth_to_scan(estimate.surfaces_m, estimate.view.k_network, estimate.camera_pose, band)
     return scan_message(scan, band, Header(stamp=header.stamp, frame_id=estimate.camera_pose.frame_id))
 
 
@@ -63,6 +87,9 @@ OUTPUTS = (
     Output("depth/image_rect", Image, _depth_image),
     Output("depth/camera_info", CameraInfo, _camera_info),
     Output("depth/points", PointCloud2, _points),
+    Output("depth/color", Image, _depth_colour),
+    Output("depth/confidence", Image, _confidence, _why_no_confidence),
+    Output("rgb/image_rect", Image, _rgb),
     Output("scan", LaserScan, _scan),
 )
 
@@ -98,6 +125,11 @@ class OutputPublishers:
         return any(
             output.topic == topic and publisher.get_subscription_count() for output, publisher in self._publishers
         )
+
+    def remarks(self, estimate: Estimate) -> list[str]:
+        """One sentence for each topic that is subscribed to, though this model has nothing for it."""
+        reasons = [output.why_never(estimate) for output, one in self._publishers if one.get_subscription_count()]
+        return [reason for reason in reasons if reason is not None]
 
     def publish(self, estimate: Estimate, header: Header, parameters: Parameters) -> bool:
         """Publish what somebody subscribes to, all of it or, where a message cannot be built, nothing.

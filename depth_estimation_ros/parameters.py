@@ -105,6 +105,14 @@ class Parameters:
     scale: float = _parameter(1.0, "Factor on all depth, after the focal correction.", bounds=(0.01, 100))
     min_range: float = _parameter(0.0, "Depth in metres below which a pixel is -Inf.", bounds=(0, 1000))
     max_range: float = _parameter(10.0, "Depth in metres above which a pixel is +Inf.", bounds=(0.01, 1000))
+    min_confidence: float = _parameter(
+        0.0, "Confidence below which depth is unknown, where the model gives confidence; 0: off.", bounds=(0, 1)
+    )
+    output_size: str = _parameter(
+        "network",
+        "Size of the images that go out, the cloud apart: the network's, or the rectified camera image's.",
+        choices=("network", "camera"),
+    )
     depth_encoding: str = _parameter(
         "32FC1", "Depth image in metres (32FC1) or millimetres (16UC1).", choices=("32FC1", "16UC1")
     )
@@ -112,6 +120,12 @@ class Parameters:
     points_color: bool = _parameter(True, "Colour the cloud's points by the image.")
     points_max_range: float = _parameter(
         0.0, "Depth in metres above which the cloud has no points; 0: max_range.", bounds=(0, 1000)
+    )
+    points_filter: bool = _parameter(True, "Leave points out of cloud and scan that float between two surfaces.")
+    points_filter_threshold: float = _parameter(
+        0.008,
+        "Relative change of depth per network pixel, above that of the surroundings, from which a point floats.",
+        bounds=(0.001, 1),
     )
     scan_frame: str = _parameter(
         "", "Frame of the scan, with z up, found by tf2; empty: the camera's foot, from camera_height.", "configure"

@@ -6,6 +6,8 @@ PLANE_NODE in the environment holds JSON:
                  without these, depth is read from the pixels: red * 256 + green, in millimetres
     load_s       seconds that loading takes
     gate         path of a file; inference waits until it exists
+    sigma        the standard deviation of log depth that the double claims; without it, it claims none
+    built        path of a file that gets a line with the topic of each message that is built
 A frame whose first pixel is fully blue makes inference fail; a model called "missing" makes loading fail.
 """
 
@@ -15,11 +17,12 @@ import json
 import os
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from depth_estimation_ros import node_process
+from depth_estimation_ros import node_process, outputs
 from depth_estimation_ros.inference import InferenceError, InputContract, ModelContract, ModelFileError, OutputContract
 from depth_estimation_ros.inference.predictor import Prediction
 from depth_estimation_ros.node import DepthNode
@@ -71,7 +74,8 @@ class PlanePredictor:
         if image_rgb[0, 0, 2] == 255:
             raise InferenceError("the double was told to fail on this frame")
         depth_m = plane_depth_m(*image_rgb.shape[:2]) if "plane" in SETTINGS else read_depth_m(image_rgb)
-        return Prediction(depth_m.astype(np.float32), None)
+        sigma = np.full(depth_m.shape, SETTINGS["sigma"], np.float32) if "sigma" in SETTINGS else None
+        return Prediction(depth_m.astype(np.float32), sigma)
 
 
 def read_depth_m(image_rgb: np.ndarray) -> np.ndarray:
@@ -96,5 +100,16 @@ def load(model: str, device: str, backend: str, num_threads: int) -> PlanePredic
     return PlanePredictor()
 
 
+def recorded(output: outputs.Output) -> outputs.Output:
+    def build(*given):
+        with open(SETTINGS["built"], "a") as file:
+            file.write(output.topic + "\n")
+        return output.build(*given)
+
+    return replace(output, build=build)
+
+
 if __name__ == "__main__":
+    if "built" in SETTINGS:
+        outputs.OUTPUTS = tuple(map(recorded, outputs.OUTPUTS))
     sys.exit(node_process.run(lambda: DepthNode(predictor_factory=load)))
