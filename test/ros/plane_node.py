@@ -4,6 +4,7 @@ PLANE_NODE in the environment holds JSON:
     k, size      the camera's true pinhole and (H, W): depth is that of the plane below, at whatever size is asked for
     plane        [nx, ny, nz, distance]: n . P = distance
                  without these, depth is read from the pixels: red * 256 + green, in millimetres
+    infer_s      seconds that one inference takes
     load_s       seconds that loading takes
     gate         path of a file; inference waits until it exists
 A frame whose first pixel is fully blue makes inference fail; a model called "missing" makes loading fail.
@@ -62,12 +63,13 @@ class PlanePredictor:
     backend_name = "double"
     contract = CONTRACT
 
-    def warm_up(self, height: int, width: int) -> None:
-        pass
+    def warm_up(self, height: int, width: int) -> bool:
+        return False
 
     def predict(self, image_rgb: np.ndarray, focal_ratio: float = 1.0) -> Prediction:
         while "gate" in SETTINGS and not Path(SETTINGS["gate"]).exists():
             time.sleep(0.002)
+        time.sleep(SETTINGS.get("infer_s", 0))
         if image_rgb[0, 0, 2] == 255:
             raise InferenceError("the double was told to fail on this frame")
         depth_m = plane_depth_m(*image_rgb.shape[:2]) if "plane" in SETTINGS else read_depth_m(image_rgb)
@@ -93,6 +95,7 @@ def load(model: str, device: str, backend: str, num_threads: int) -> PlanePredic
     time.sleep(SETTINGS.get("load_s", 0))
     if model == "missing":
         raise ModelFileError("model 'missing' does not exist: name another")
+    print("the double is loaded as", model, "on", device, flush=True)
     return PlanePredictor()
 
 
