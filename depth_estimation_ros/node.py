@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Callable
 from typing import Any
@@ -78,6 +79,9 @@ class DepthNode(LifecycleNode):
             stream.destroy()
         self._streams = {}
         self._predictor = None
+        # Streams and their workers refer to each other: without this a model's memory would stay until the collector
+        # happens to come by, and that counts objects, not bytes.
+        gc.collect()
 
     def destroy_node(self) -> None:
         """Stop all work, then leave the ROS graph."""
