@@ -6,6 +6,7 @@ PLANE_NODE in the environment holds JSON:
                  without these, depth is read from the pixels: red * 256 + green, in millimetres
     infer_s      seconds that one inference takes
     load_s       seconds that loading takes
+    first_wait_s how long the first images wait for a CameraInfo
     gate         path of a file; inference waits until it exists
 A frame whose first pixel is fully blue makes inference fail; a model called "missing" makes loading fail.
 """
@@ -20,7 +21,7 @@ from pathlib import Path
 
 import numpy as np
 
-from depth_estimation_ros import node_process
+from depth_estimation_ros import camera_info_buffer, node_process
 from depth_estimation_ros.inference import InferenceError, InputContract, ModelContract, ModelFileError, OutputContract
 from depth_estimation_ros.inference.predictor import Prediction
 from depth_estimation_ros.node import DepthNode
@@ -107,4 +108,5 @@ def load(model: str, device: str, backend: str, num_threads: int) -> PlanePredic
 
 
 if __name__ == "__main__":
+    camera_info_buffer.FIRST_WAIT_S = SETTINGS.get("first_wait_s", camera_info_buffer.FIRST_WAIT_S)
     sys.exit(node_process.run(lambda: DepthNode(predictor_factory=load)))
