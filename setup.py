@@ -45,7 +45,7 @@ TRAIN = [
     "matplotlib",
     "pyyaml",
 ]
-TEST = ["pytest<9", "pytest-timeout", "hypothesis", "ruff", "mypy", "pyyaml"]
+TEST = ["pytest<9", "pytest-timeout", "hypothesis", "rosbags", "ruff", "mypy", "pyyaml"]
 
 setup(
     name=PACKAGE,

@@ -1,9 +1,14 @@
 """Which CameraInfo belongs to an image.
 
-The policy: the one that carries the image's own stamp, else the latest. An image that comes before any CameraInfo
-waits for one, up to a second after the first image; from then on images count as uncalibrated until one comes. A
-CameraInfo of another frame_id is used all the same, with a remark: drivers often name the two differently, and its
-topic was chosen on purpose.
+The policy: the one that carries the image's own stamp, else the latest.
+
+- Late: while a camera stamps both alike, an image waits up to 50 ms for its own.
+- None at all: an image that comes before any waits up to a second after the first image; from then on images count as
+  uncalibrated until one comes.
+- Another frame_id: it is used all the same, with a remark: drivers often name the two differently, and its topic was
+  chosen on purpose.
+- Time jumps back, as where a recording starts over: what is of the future by then is forgotten, and the images wait
+  again as the first ones did. If none comes the last one known still holds.
 """
 
 from __future__ import annotations
@@ -17,6 +22,10 @@ from typing import Any
 from depth_estimation_ros.calibration import Calibration
 
 FIRST_WAIT_S = 1.0
+OWN_WAIT_S = 0.05
+JUMP_NS = 1_000_000_000
+"""An image whose stamp is this much before the last one's says that time has jumped back."""
+
 KEPT = 8
 
 
@@ -40,7 +49,10 @@ class CameraInfoBuffer:
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._latest: deque[StampedCalibration] = deque(maxlen=KEPT)
+        self._last_known: StampedCalibration | None = None
         self._wait_until_s: float | None = None
+        self._image_ns = 0
+        self._are_stamped_alike = False
         self.is_closed = False
 
     def put(self, msg: Any) -> None:
@@ -51,30 +63,55 @@ class CameraInfoBuffer:
             calibration=Calibration.from_camera_info(msg),
         )
         with self._changed:
+            self._forget_after(entry.stamp_ns)
             self._latest.append(entry)
+            self._last_known = entry
             self._changed.notify_all()
 
+    def wait_for(self, stamp: Any) -> None:
+        """Wait, as the policy has it, for the CameraInfo of an image with this builtin_interfaces/Time."""
+        stamp_ns = to_nanoseconds(stamp)
+        with self._changed:
+            self._note_image(stamp_ns)
+            assert self._wait_until_s is not None
+            first_wait_s = self._wait_until_s - time.monotonic()
+            if not self._latest and first_wait_s > 0:
+                self._changed.wait_for(lambda: self._latest or self.is_closed, first_wait_s)
+            if self._are_stamped_alike:
+                self._changed.wait_for(lambda: self._own(stamp_ns) or self.is_closed, OWN_WAIT_S)
+
     def find(self, stamp: Any) -> StampedCalibration | None:
-        """Find the CameraInfo for an image with this builtin_interfaces/Time; waits as the policy has it.
+        """Find the CameraInfo for an image with this builtin_interfaces/Time; returns at once.
 
         Returns:
             None where there is none yet.
         """
+        stamp_ns = to_nanoseconds(stamp)
         with self._changed:
-            if self._wait_until_s is None:
-                self._wait_until_s = time.monotonic() + FIRST_WAIT_S
-            left_s = self._wait_until_s - time.monotonic()
-            if left_s > 0:
-                self._changed.wait_for(lambda: self._latest or self.is_closed, left_s)
-            stamp_ns = to_nanoseconds(stamp)
-            matching = (entry for entry in reversed(self._latest) if entry.stamp_ns == stamp_ns)
-            return next(matching, self._latest[-1] if self._latest else None)
+            self._note_image(stamp_ns)
+            own = self._own(stamp_ns)
+            self._are_stamped_alike = own is not None
+            return own or (self._latest[-1] if self._latest else self._last_known)
 
     def close(self) -> None:
         """Let nobody wait any longer."""
         with self._changed:
             self.is_closed = True
             self._changed.notify_all()
+
+    def _own(self, stamp_ns: int) -> StampedCalibration | None:
+        return next((entry for entry in reversed(self._latest) if entry.stamp_ns == stamp_ns), None)
+
+    def _note_image(self, stamp_ns: int) -> None:
+        jumps_back = 0 < stamp_ns < self._image_ns - JUMP_NS  # a stamp of zero says nothing
+        if jumps_back:
+            self._forget_after(stamp_ns)
+        if jumps_back or self._wait_until_s is None:
+            self._wait_until_s = time.monotonic() + FIRST_WAIT_S
+        self._image_ns = stamp_ns or self._image_ns
+
+    def _forget_after(self, stamp_ns: int) -> None:
+        self._latest = deque((entry for entry in self._latest if entry.stamp_ns <= stamp_ns), maxlen=KEPT)
 
 
 def to_nanoseconds(stamp: Any) -> int:

@@ -99,6 +99,28 @@ class CameraPipeline:
         self._planned_for: Hashable = None
         self._floor_scale = FloorScale()
 
+    def prepare(
+        self, size: tuple[int, int], calibration: Calibration | None, input_rectified: bool, parameters: Parameters
+    ) -> bool:
+        """Plan the view of such images, and run the network once where it has never run at the size that it needs.
+
+        Args:
+            size: (H, W) pixels of the camera image.
+            calibration: As for `estimate`.
+            input_rectified: As for `estimate`.
+            parameters: As for `estimate`.
+
+        Returns:
+            Whether the network had to run, which can take as long as many frames do.
+
+        Raises:
+            ValueError: No network size fits the image.
+            InferenceError: The network does not run at this size.
+        """
+        before = self._view
+        view = self._view_for(size, calibration, input_rectified, parameters)
+        return view is not before and self._predictor.warm_up(*view.network_size)
+
     def estimate(
         self,
         image_rgb: np.ndarray,

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import math
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from rclpy.lifecycle import LifecycleNode
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_msgs.msg import Header
 
+from depth_estimation_ros.calibration import Calibration
 from depth_estimation_ros.camera import is_rectified_topic
-from depth_estimation_ros.camera_info_buffer import CameraInfoBuffer, StampedCalibration, to_nanoseconds
+from depth_estimation_ros.camera_info_buffer import CameraInfoBuffer, to_nanoseconds
 from depth_estimation_ros.camera_mounting import CameraMounting
 from depth_estimation_ros.camera_pipeline import CameraPipeline, Estimate
-from depth_estimation_ros.frame_worker import FrameWorker
+from depth_estimation_ros.camera_remarks import floor_facts, header_remarks, whose_info
+from depth_estimation_ros.frame_worker import FrameWorker, Rest
 from depth_estimation_ros.health import Health
 from depth_estimation_ros.images import ImageError, decode_compressed, decode_image
 from depth_estimation_ros.inference.errors import InferenceError, first_line
@@ -22,8 +27,12 @@ from depth_estimation_ros.parameters import Parameters
 from depth_estimation_ros.qos import AdaptiveSubscription
 from depth_estimation_ros.rate_limit import RateLimit
 from depth_estimation_ros.topics import camera_info_topic, image_topic
+from depth_estimation_ros.turns import Turns
 
 LOG_PERIOD_S = 5.0
+
+JUMP_GRACE_S = 2.0
+"""For so long after a jump of the clock an image may be ahead of it without a fault of anybody's."""
 
 
 class CameraStream:
@@ -34,30 +43,54 @@ class CameraStream:
         image_topic: As resolved.
     """
 
-    def __init__(self, node: LifecycleNode, predictor: Predictor, parameters: Parameters, health: Health):
+    def __init__(
+        self,
+        node: LifecycleNode,
+        predictor: Predictor,
+        parameters: Parameters,
+        health: Health,
+        turns: Turns,
+        camera: str = "",
+    ):
+        """Advertise the outputs.
+
+        Args:
+            node: What the topics belong to.
+            predictor: May be that of other streams, too.
+            parameters: Of the node.
+            health: Of this camera.
+            turns: Shared by all streams of the predictor: one after the other, the newest frame of each.
+            camera: Namespace of all topics, "" for none.
+        """
         self.parameters = parameters
-        self.image_topic = node.resolve_topic_name(image_topic(node, parameters.image_transport))
+        self.image_topic = node.resolve_topic_name(image_topic(node, parameters.image_transport, camera))
+        self._camera = camera
         self._node = node
         self._health = health
+        self._turns = turns
         self._pipeline = CameraPipeline(predictor)
-        self._outputs = OutputPublishers(node)
+        self._outputs = OutputPublishers(node, camera)
         self._mounting = CameraMounting(node, parameters.scan_frame)
         self._infos = CameraInfoBuffer()
-        self._worker = FrameWorker(self._process, self._reject)
+        self._worker = FrameWorker(self._process, self._reject, self._turn)
         self._rate_limit = RateLimit()
         self._subscriptions: list[AdaptiveSubscription] = []
         self._last_estimate: Estimate | None = None
+        self._prepared_for: list[Calibration | None] = []  # at most one
+        self._whose_info = ""
+        self._jumped_s = -math.inf
 
     def start(self) -> None:
         """Subscribe and work. Whatever was known of the camera before is forgotten."""
         self._infos = CameraInfoBuffer()
         self._last_estimate = None
+        self._prepared_for = []
         self._mounting.start()
         self._worker.start()
         compressed = self.parameters.image_transport == "compressed"
         message_type = CompressedImage if compressed else Image
-        topic = image_topic(self._node, self.parameters.image_transport)
-        info_topic = camera_info_topic(self._node, self.image_topic)
+        topic = image_topic(self._node, self.parameters.image_transport, self._camera)
+        info_topic = camera_info_topic(self._node, self.image_topic, self._camera)
         for one_type, one_topic, callback in (
             (CameraInfo, info_topic, self._infos.put),
             (message_type, topic, self._take),
@@ -83,6 +116,11 @@ class CameraStream:
         for subscription in self._subscriptions:
             subscription.follow()
 
+    def note_time_jump(self) -> None:
+        """The node's clock has jumped: frames of before are still under way."""
+        self._jumped_s = time.monotonic()
+        self._health.forget_latencies()
+
     @property
     def in_flight(self) -> int:
         """Frames waiting and in work."""
@@ -105,7 +143,8 @@ class CameraStream:
             "network size": f"{width}x{height}",
             "focal ratio": f"{estimate.focal_ratio:.4f}",
             "calibration": view.why_no_cloud or "; ".join(view.warnings) or "calibrated",
-            **_floor_facts(estimate),
+            "CameraInfo": self._whose_info,
+            **floor_facts(estimate),
         }
 
     def _take(self, msg: Image | CompressedImage) -> None:
@@ -115,36 +154,61 @@ class CameraStream:
         elif self._worker.submit(msg):
             self._health.count_dropped()
 
-    def _process(self, msg: Image | CompressedImage) -> None:
-        if not self._outputs.are_watched:
-            self._health.count_unwatched()
-            return
+    @contextmanager
+    def _turn(self, msg: Image | CompressedImage) -> Iterator[None]:
+        self._infos.wait_for(msg.header.stamp)  # before the turn: the others do not wait for this camera's CameraInfo
+        with self._turns.take():
+            yield
+
+    def _process(self, msg: Image | CompressedImage) -> Rest | None:
         parameters = self.parameters
-        image_rgb = decode_compressed(msg) if isinstance(msg, CompressedImage) else decode_image(msg)
         info = self._infos.find(msg.header.stamp)
+        calibration = None if info is None else info.calibration
+        is_watched = self._outputs.are_watched
+        if not is_watched and self._prepared_for == [calibration]:
+            self._health.count_unwatched()
+            return None
+        image_rgb = decode_compressed(msg) if isinstance(msg, CompressedImage) else decode_image(msg)
         if info is None and self._infos.is_closed:  # deactivated while this frame waited
             self._health.count_dropped()
-            return
+            return None
+        is_rectified = is_rectified_topic(self.image_topic, parameters.input_rectified)
+        # Even while nobody watches, so that the first one to subscribe does not wait for it.
+        had_to_run = self._pipeline.prepare(image_rgb.shape[:2], calibration, is_rectified, parameters)
+        self._prepared_for = [calibration]
+        if not is_watched:
+            self._health.count_unwatched()
+            return None
+        if had_to_run and self._worker.has_newer:
+            self._health.count_dropped()
+            return None
         header = Header(stamp=msg.header.stamp, frame_id=parameters.optical_frame or msg.header.frame_id)
         pose, why_no_pose = None, None
         if self._outputs.is_watched("scan") or parameters.floor_scale:
             pose, why_no_pose = self._mounting.find(header, parameters)
-        estimate = self._pipeline.estimate(
-            image_rgb,
-            None if info is None else info.calibration,
-            is_rectified_topic(self.image_topic, parameters.input_rectified),
-            parameters,
-            pose,
-        )
+        estimate = self._pipeline.estimate(image_rgb, calibration, is_rectified, parameters, pose)
         self._last_estimate = estimate
-        header_remarks = _header_remarks(header, msg.header.frame_id, info)
-        why_not = filter(None, [why_no_pose])
-        for sentence in (*estimate.remarks, *why_not, *self._outputs.remarks(estimate), *header_remarks):
+        self._whose_info = whose_info(info, msg.header)
+        remarks = [*estimate.remarks, *header_remarks(header, msg.header.frame_id, info)]
+        if why_no_pose is not None:
+            remarks.append(why_no_pose)
+        why_nothing = estimate.view.why_no_cloud or why_no_pose
+        return lambda: self._publish(estimate, header, remarks, why_nothing, parameters)
+
+    def _publish(
+        self,
+        estimate: Estimate,
+        header: Header,
+        remarks: list[str],
+        why_nothing: str | None,
+        parameters: Parameters,
+    ) -> None:
+        for sentence in (*remarks, *self._outputs.remarks(estimate)):
             self._remark(sentence)
         if self._outputs.publish(estimate, header, parameters):
             self._health.count_published(self._latency_s(header))
-        elif why := estimate.view.why_no_cloud or why_no_pose:
-            self._count_rejected("calibration", f"nothing that is subscribed to can be made: {why}")
+        elif why_nothing is not None:
+            self._count_rejected("calibration", f"nothing that is subscribed to can be made: {why_nothing}")
         else:  # whoever was subscribed has left meanwhile
             self._health.count_unwatched()
 
@@ -154,15 +218,19 @@ class CameraStream:
             return None
         latency_s = (self._node.get_clock().now().nanoseconds - stamp_ns) / 1e9
         if latency_s < 0:
-            self._remark(
-                "the image's stamp is ahead of this node's clock: synchronise clocks, or set use_sim_time alike"
-            )
+            if time.monotonic() - self._jumped_s > JUMP_GRACE_S:
+                self._remark(
+                    "the image's stamp is ahead of this node's clock: synchronise clocks, or set use_sim_time alike"
+                )
             return None
         return latency_s
 
     def _remark(self, sentence: str) -> None:
         if self._health.remark(sentence):
-            self._node.get_logger().warning(sentence)
+            self._node.get_logger().warning(self._named(sentence))
+
+    def _named(self, sentence: str) -> str:
+        return f"{self._camera}: {sentence}" if self._camera else sentence
 
     def _reject(self, error: Exception) -> None:
         if isinstance(error, ImageError):
@@ -176,28 +244,4 @@ class CameraStream:
 
     def _count_rejected(self, reason: str, sentence: str) -> None:
         self._health.count_rejected(reason, sentence)
-        self._node.get_logger().warning(f"frame rejected: {sentence}", throttle_duration_sec=LOG_PERIOD_S)
-
-
-def _floor_facts(estimate: Estimate) -> dict[str, str]:
-    if estimate.floor is None:
-        return {}
-    return {
-        "floor scale": f"{estimate.floor.factor:.3f}",
-        "floor inlier share": f"{estimate.floor.inlier_share:.2f}",
-        "floor": estimate.floor.note,
-    }
-
-
-def _header_remarks(header: Header, image_frame_id: str, info: StampedCalibration | None) -> list[str]:
-    remarks = []
-    if to_nanoseconds(header.stamp) == 0:
-        remarks.append("the image's stamp is zero, so neither tf nor latency is known: correct the camera driver")
-    if not header.frame_id:
-        remarks.append("the image has no frame_id: set optical_frame to the camera's optical frame")
-    if info is not None and info.frame_id != image_frame_id:
-        remarks.append(
-            f"CameraInfo is of frame {info.frame_id!r} and the image of {image_frame_id!r}: it is used all the same; "
-            "correct the camera driver if it is another camera's"
-        )
-    return remarks
+        self._node.get_logger().warning(self._named(f"frame rejected: {sentence}"), throttle_duration_sec=LOG_PERIOD_S)

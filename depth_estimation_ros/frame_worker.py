@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Generic, TypeVar
 
 FrameT = TypeVar("FrameT")
+
+Rest = Callable[[], None]
 
 
 class FrameWorker(Generic[FrameT]):
@@ -19,15 +22,25 @@ class FrameWorker(Generic[FrameT]):
     an exact count possible: submitted = processed + failed + lost + `in_flight`.
     """
 
-    def __init__(self, process: Callable[[FrameT], None], on_error: Callable[[Exception], None]):
+    def __init__(
+        self,
+        process: Callable[[FrameT], Rest | None],
+        on_error: Callable[[Exception], None],
+        turn: Callable[[FrameT], AbstractContextManager[None]] = lambda frame: nullcontext(),
+    ):
         """Prepare a worker that is not running yet.
 
         Args:
-            process: Works on one frame, in the worker thread.
-            on_error: Told of each exception that `process` raises, in the worker thread; the next frame is taken then.
+            process: Works on one frame, in the worker thread, while it is this worker's turn. It may return what is
+                left to do for this frame once the turn is over.
+            on_error: Told of each exception that `process` and its rest raise, in the worker thread; the next frame is
+                taken then.
+            turn: Given the frame that waits, what has to be entered before one is taken. It may block: whichever
+                frame is the newest by then is the one that is worked on.
         """
         self._process = process
         self._on_error = on_error
+        self._turn = turn
         self._changed = threading.Condition()
         self._waiting: list[FrameT] = []  # the slot: at most one
         self._busy = False
@@ -39,6 +52,12 @@ class FrameWorker(Generic[FrameT]):
         """Frames taken in and neither finished nor lost: 0 to 2."""
         with self._changed:
             return len(self._waiting) + self._busy
+
+    @property
+    def has_newer(self) -> bool:
+        """Whether a frame waits behind the one in work."""
+        with self._changed:
+            return bool(self._waiting)
 
     def start(self) -> None:
         """Start the thread.
@@ -87,14 +106,26 @@ class FrameWorker(Generic[FrameT]):
     def _work(self) -> None:
         while True:
             with self._changed:
-                self._busy = False
                 self._changed.wait_for(lambda: self._waiting or not self._running)
                 if not self._running:
                     return
-                frame = self._waiting.pop()
-                self._busy = True
+                turn = self._turn(self._waiting[0])
             try:
-                self._process(frame)
+                self._work_on_the_newest(turn)
             except Exception as error:
                 self._on_error(error)
-            del frame  # a camera image is not kept alive while the next one is awaited
+            # A camera image is not kept alive while the next one is awaited, nor counted as in flight.
+            del turn
+            with self._changed:
+                self._busy = False
+
+    def _work_on_the_newest(self, turn: AbstractContextManager[None]) -> None:
+        with turn:
+            with self._changed:
+                if not self._waiting:  # stopped meanwhile
+                    return
+                frame = self._waiting.pop()
+                self._busy = True
+            rest = self._process(frame)
+        if rest is not None:
+            rest()

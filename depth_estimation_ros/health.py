@@ -123,6 +123,11 @@ class Health:
             if latency_s is not None:
                 self._latencies_s.append(latency_s)
 
+    def forget_latencies(self) -> None:
+        """The clock that they were taken by has jumped."""
+        with self._lock:
+            self._latencies_s.clear()
+
     def remark(self, sentence: str) -> bool:
         """Note something doubtful about the present frame; True where it is news within the window."""
         with self._lock:

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Callable
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.msg import SetParametersResult
-from rclpy.clock import Clock, ClockType
+from rclpy.clock import Clock, ClockType, JumpThreshold, TimeJump
+from rclpy.duration import Duration
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
 
 from depth_estimation_ros.bond import break_bond, form_bond
 from depth_estimation_ros.camera_stream import CameraStream
-from depth_estimation_ros.diagnostics import NodeState, to_diagnostic_array
+from depth_estimation_ros.diagnostics import CameraState, NodeState, to_diagnostic_array
 from depth_estimation_ros.health import Health
 from depth_estimation_ros.inference.predictor import Predictor, load_predictor
 from depth_estimation_ros.parameter_declaration import current_values, declare
 from depth_estimation_ros.parameters import RULES, Parameters, refusal
 from depth_estimation_ros.periodic import PeriodicThread
+from depth_estimation_ros.topics import in_namespace
+from depth_estimation_ros.turns import Turns
 
 PredictorFactory = Callable[[str, str, str, int], Predictor]
 """Takes model, device, backend and num_threads, as `load_predictor` does."""
@@ -28,7 +32,7 @@ FOLLOW_PERIOD_S = 1.0
 
 
 class DepthNode(LifecycleNode):
-    """Metric depth from one camera.
+    """Metric depth from one camera, or from several that share one model.
 
     Configure checks the parameters and loads and warms up the model; activate subscribes; deactivate unsubscribes and
     keeps the model; cleanup lets go of it. A transition that fails says why in one logged sentence and in diagnostics,
@@ -41,12 +45,15 @@ class DepthNode(LifecycleNode):
         self.add_on_set_parameters_callback(self._on_set_parameters)
         self._predictor_factory = predictor_factory
         self._predictor: Predictor | None = None
-        self._stream: CameraStream | None = None
+        self._streams: dict[str, CameraStream] = {}  # by camera; the only one of a node without a list is ""
+        self._healths = {"": Health()}  # they outlive a cleanup
         self._bond: Any | None = None
-        self._health = Health()
         self._failure: str | None = None
         self._active_since_s: float | None = None
         self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        self._jump_handle = self.get_clock().create_jump_callback(
+            JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1)), post_callback=self._on_time_jump
+        )
         # A steady clock: the camera's offer has to be followed while simulated time stands still, too.
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self._follow_timer = self.create_timer(FOLLOW_PERIOD_S, self._follow_publishers, clock=steady)
@@ -68,15 +75,19 @@ class DepthNode(LifecycleNode):
         self._active_since_s = None
         break_bond(self, self._bond)
         self._bond = None
-        if self._stream is not None:
-            self._stream.destroy()
-        self._stream = None
+        for stream in self._streams.values():
+            stream.destroy()
+        self._streams = {}
         self._predictor = None
+        # Streams and their workers refer to each other: without this a model's memory would stay until the collector
+        # happens to come by, and that counts objects, not bytes.
+        gc.collect()
 
     def destroy_node(self) -> None:
         """Stop all work, then leave the ROS graph."""
         self.close()
         self._speaker.stop()
+        self._jump_handle.unregister()
         super().destroy_node()
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -120,15 +131,29 @@ class DepthNode(LifecycleNode):
         )
         expected = predictor.contract.input
         predictor.warm_up(*(expected.fixed_size or (expected.native_height, expected.native_width)))
-        self._stream = CameraStream(self, predictor, parameters, self._health)
+        cameras = parameters.cameras or ("",)
+        self._healths = {camera: self._healths.get(camera) or Health() for camera in cameras}
+        self._streams = self._make_streams(predictor, parameters)
         self._predictor = predictor
         self._speaker.set_period(parameters.diagnostics_period)
 
+    def _make_streams(self, predictor: Predictor, parameters: Parameters) -> dict[str, CameraStream]:
+        turns = Turns()
+        streams: dict[str, CameraStream] = {}
+        try:
+            for camera, health in self._healths.items():
+                streams[camera] = CameraStream(self, predictor, parameters, health, turns, camera)
+        except Exception:
+            for stream in streams.values():
+                stream.destroy()
+            raise
+        return streams
+
     def _activate(self, state: LifecycleState) -> None:
-        assert self._stream is not None, "the lifecycle leads here through configure only"
         super().on_activate(state)  # publishers first: a frame must not be counted that they would not let through
         try:
-            self._stream.start()
+            for stream in self._streams.values():
+                stream.start()
             if not self.autostart:
                 self._bond = form_bond(self)
         except Exception:
@@ -140,8 +165,8 @@ class DepthNode(LifecycleNode):
         self._active_since_s = None
         break_bond(self, self._bond)
         self._bond = None
-        if self._stream is not None:
-            self._stream.stop()
+        for stream in self._streams.values():
+            stream.stop()
         super().on_deactivate(state)
 
     def _on_set_parameters(self, changes: list[Parameter]) -> SetParametersResult:
@@ -150,37 +175,51 @@ class DepthNode(LifecycleNode):
         reason = refusal(ours, current)
         if reason is not None:
             return SetParametersResult(successful=False, reason=reason)
-        if self._stream is not None:
-            self._stream.parameters = self._stream.parameters.with_live(Parameters.from_values({**current, **ours}))
-            self._speaker.set_period(self._stream.parameters.diagnostics_period)
+        if self._streams:
+            newer = Parameters.from_values({**current, **ours})
+            for stream in self._streams.values():
+                stream.parameters = stream.parameters.with_live(newer)
+            self._speaker.set_period(newer.diagnostics_period)
             for name in ours:
                 if RULES[name].applies != "live":
                     self.get_logger().info(f"{name} takes effect on the next configure")
         return SetParametersResult(successful=True)
 
     def _follow_publishers(self) -> None:
-        if self._stream is not None:
-            self._stream.follow_publishers()
+        for stream in self._streams.values():
+            stream.follow_publishers()
+
+    def _on_time_jump(self, jump: TimeJump) -> None:
+        for stream in self._streams.values():
+            stream.note_time_jump()
 
     def _publish_diagnostics(self) -> None:
         if not self.context.ok():
             return
-        predictor, stream, active_since_s = self._predictor, self._stream, self._active_since_s
+        predictor, streams, active_since_s = self._predictor, self._streams, self._active_since_s
         facts = {}
         if predictor is not None:
             facts["model"] = predictor.contract.name
             facts["device"] = predictor.device
             facts["backend"] = predictor.backend_name
-        if stream is not None:
-            facts |= stream.facts
         state = NodeState(
             lifecycle=self._state_machine.current_state[1],
             active_for_s=None if active_since_s is None else time.monotonic() - active_since_s,
             failure=self._failure,
-            image_topic=self.resolve_topic_name("image") if stream is None else stream.image_topic,
-            in_flight=0 if stream is None else stream.in_flight,
             facts=facts,
         )
+        cameras = [self._camera_state(camera, health, streams.get(camera)) for camera, health in self._healths.items()]
         stamp = self.get_clock().now().to_msg()
         name = self.get_fully_qualified_name().lstrip("/")
-        self._diagnostics.publish(to_diagnostic_array(name, self._health.report(), state, stamp))
+        self._diagnostics.publish(to_diagnostic_array(name, state, cameras, stamp))
+
+    def _camera_state(self, camera: str, health: Health, stream: CameraStream | None) -> CameraState:
+        return CameraState(
+            name=camera,
+            report=health.report(),
+            image_topic=(
+                self.resolve_topic_name(in_namespace(camera, "image")) if stream is None else stream.image_topic
+            ),
+            in_flight=0 if stream is None else stream.in_flight,
+            facts={} if stream is None else stream.facts,
+        )

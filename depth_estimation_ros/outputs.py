@@ -20,6 +20,7 @@ from depth_estimation_ros.laser_scan import Band, depth_to_scan, scan_message
 from depth_estimation_ros.parameters import Parameters
 from depth_estimation_ros.point_cloud import cloud_message
 from depth_estimation_ros.qos import qos_overrides
+from depth_estimation_ros.topics import in_namespace
 
 
 @dataclass(frozen=True)
@@ -97,8 +98,9 @@ OUTPUTS = (
 class OutputPublishers:
     """The lifecycle publishers of all outputs: reliable, so that every subscriber can hear them, and one frame deep."""
 
-    def __init__(self, node: LifecycleNode):
+    def __init__(self, node: LifecycleNode, camera: str = ""):
         self._node = node
+        self._camera = camera
         self._publishers: list[tuple[Output, LifecyclePublisher]] = []
         try:
             for output in OUTPUTS:
@@ -108,11 +110,12 @@ class OutputPublishers:
             raise
 
     def _advertise(self, output: Output) -> LifecyclePublisher:
+        topic = in_namespace(self._camera, output.topic)
         return self._node.create_lifecycle_publisher(
             output.message_type,
-            output.topic,
+            topic,
             QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE),
-            qos_overriding_options=qos_overrides(self._node, output.topic, "publisher"),
+            qos_overriding_options=qos_overrides(self._node, topic, "publisher"),
         )
 
     @property

@@ -25,7 +25,7 @@ def declare(node: Node) -> None:
         except ParameterError:
             continue
         if type(checked) is not type(given):
-            node.set_parameters([Parameter(rule.name, value=checked)])
+            node.set_parameters([Parameter(rule.name, _ros_type(rule), checked)])
         node.set_descriptor(rule.name, _descriptor(rule))
 
 
@@ -33,7 +33,7 @@ def _descriptor(rule: ParameterRule) -> ParameterDescriptor:
     effect = {"live": "Takes effect at once.", "configure": "Takes effect on the next configure."}
     descriptor = ParameterDescriptor(
         description=f"{rule.description} {effect.get(rule.applies, 'Read at start only.')}",
-        type=Parameter.Type.from_parameter_value(rule.default).value,
+        type=_ros_type(rule).value,
         additional_constraints=f"one of: {', '.join(rule.choices)}" if rule.choices else "",
         read_only=rule.applies == "start",
         # rclpy would refuse the integer of `ros2 param set … max_range 5`, and any other type by number; `check` takes
@@ -48,6 +48,12 @@ def _descriptor(rule: ParameterRule) -> ParameterDescriptor:
                 FloatingPointRange(from_value=float(rule.least), to_value=float(rule.greatest))
             ]
     return descriptor
+
+
+def _ros_type(rule: ParameterRule) -> Parameter.Type:
+    if isinstance(rule.default, tuple):  # rclpy takes an empty one for bytes
+        return Parameter.Type.STRING_ARRAY
+    return Parameter.Type.from_parameter_value(rule.default)
 
 
 def current_values(node: Node) -> dict[str, Any]:

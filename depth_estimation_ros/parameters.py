@@ -27,7 +27,7 @@ class ParameterRule:
     """
 
     name: str
-    default: bool | int | float | str
+    default: bool | int | float | str | tuple[str, ...]
     description: str
     applies: Applies
     least: float | None = None
@@ -42,7 +42,9 @@ class ParameterRule:
         """
         if isinstance(value, bool) and str(value).lower() in self.choices:
             return str(value).lower()
-        wanted = type(self.default)
+        if isinstance(self.default, tuple):
+            return self._check_names(value)
+        wanted: Any = type(self.default)
         if wanted is float and type(value) is int:
             value = float(value)
         if type(value) is not wanted:
@@ -55,8 +57,18 @@ class ParameterRule:
             raise ParameterError(f"{self.name} is {value!r}: it must be {self._expected}; correct it")
         return value
 
+    def _check_names(self, value: Any) -> tuple[str, ...]:
+        # ROS has no type for an empty list: it comes as bytes, or as nothing at all.
+        names = () if value is None else tuple(value) if isinstance(value, (list, tuple)) else (value,)
+        are_names = all(isinstance(name, str) and re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) for name in names)
+        if isinstance(value, str) or not are_names or len(set(names)) < len(names):
+            raise ParameterError(f"{self.name} is {value!r}: it must be {self._expected}; correct it")
+        return names
+
     @property
     def _expected(self) -> str:
+        if isinstance(self.default, tuple):
+            return "a list of different names of letters, digits and underscores that do not begin with a digit"
         if self.choices:
             return " or ".join(map(repr, self.choices))
         if self.least is None:
@@ -66,7 +78,7 @@ class ParameterRule:
 
 
 def _parameter(
-    default: bool | int | float | str,
+    default: bool | int | float | str | tuple[str, ...],
     description: str,
     applies: Applies = "live",
     bounds: tuple[float, float] | None = None,
@@ -83,6 +95,9 @@ class Parameters:
 
     image_transport: str = _parameter(
         "raw", "What arrives on the image topic.", "configure", choices=("raw", "compressed")
+    )
+    cameras: tuple[str, ...] = _parameter(
+        (), "Names of several cameras, each with its topics in a namespace of that name; empty: one.", "configure"
     )
     model: str = _parameter("default", "Name of a bundled model, or the path of an .onnx or .pt2 file.", "configure")
     device: str = _parameter(
@@ -175,6 +190,11 @@ class Parameters:
                 complaints.append(
                     f"{lower} is {least:g} and {upper} {most:g}: {lower} must be the lower one; correct one of them"
                 )
+        if not complaints and len(parameters.cameras) > 1 and parameters.optical_frame:
+            complaints.append(
+                f"optical_frame is {parameters.optical_frame!r} and there are {len(parameters.cameras)} cameras, which "
+                "cannot share a frame: leave it empty, and set frame_id in the camera drivers"
+            )
         if complaints:
             raise ParameterError("; ".join(complaints))
         return parameters
@@ -200,7 +220,8 @@ def refusal(changes: Mapping[str, Any], current: Mapping[str, Any]) -> str | Non
     A current value that is wrong already does not stand in the way of correcting another.
     """
     judged = dict(changes)
-    for name, other in (*_ORDERED, *((upper, lower) for lower, upper in _ORDERED)):
+    pairs = (*_ORDERED, ("cameras", "optical_frame"))
+    for name, other in (*pairs, *((other, name) for name, other in pairs)):
         if name in changes and other not in changes and _is_valid(other, current[other]):
             judged[other] = current[other]
     try:

@@ -1,4 +1,4 @@
-"""Which topics the camera is heard on, after the user's remaps."""
+"""Which topics a camera is heard on, after the user's remaps."""
 
 from __future__ import annotations
 
@@ -7,28 +7,35 @@ from rclpy.node import Node
 COMPRESSED_SUFFIX = "/compressed"
 
 
-def image_topic(node: Node, transport: str) -> str:
+def in_namespace(camera: str, topic: str) -> str:
+    """Name of a camera's topic before remaps; a node's only camera, "", has no namespace of its own."""
+    return f"{camera}/{topic}" if camera else topic
+
+
+def image_topic(node: Node, transport: str, camera: str = "") -> str:
     """Name to subscribe to: `image`, and for the compressed transport what image_transport calls its topic.
 
     `image` may be remapped to the camera's base topic (`/compressed` is appended) or to the compressed one itself, and
     `image/compressed` may be remapped as image_transport's users are used to.
     """
+    image = in_namespace(camera, "image")
     if transport == "raw":
-        return "image"
-    relative = "image" + COMPRESSED_SUFFIX
+        return image
+    relative = image + COMPRESSED_SUFFIX
     if _is_remapped(node, relative):
         return relative
-    base = node.resolve_topic_name("image")
+    base = node.resolve_topic_name(image)
     return base if base.endswith(COMPRESSED_SUFFIX) else base + COMPRESSED_SUFFIX
 
 
-def camera_info_topic(node: Node, resolved_image_topic: str) -> str:
+def camera_info_topic(node: Node, resolved_image_topic: str, camera: str = "") -> str:
     """Name to subscribe to: `camera_info` if it is remapped itself, else the sibling of the image that arrives.
 
     image_transport does the latter for C++ nodes, so that remapping the image alone moves both; rclpy does not.
     """
-    if _is_remapped(node, "camera_info"):
-        return "camera_info"
+    camera_info = in_namespace(camera, "camera_info")
+    if _is_remapped(node, camera_info):
+        return camera_info
     base = resolved_image_topic.removesuffix(COMPRESSED_SUFFIX)
     return base.rpartition("/")[0] + "/camera_info"
 

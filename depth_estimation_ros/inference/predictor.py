@@ -58,6 +58,7 @@ class Predictor:
     def __init__(self, contract: ModelContract, backend: Backend):
         self.contract = contract
         self._backend = backend
+        self._warm_sizes: set[tuple[int, int]] = set()
 
     @property
     def device(self) -> str:
@@ -92,13 +93,22 @@ class Predictor:
             sigma = resize_image(self._plane(planes, output.confidence_name, size), size, "linear")
         return Prediction(depth_m * np.float32(focal_ratio), sigma)
 
-    def warm_up(self, height: int, width: int) -> None:
+    def warm_up(self, height: int, width: int) -> bool:
         """Runs the network once on a grey image, so that the first camera frame does not pay for initialisation.
+
+        Backends prepare anew for each size, CUDA's for seconds; a size that has been warmed up costs nothing again.
+
+        Returns:
+            Whether the network had to run.
 
         Raises:
             InferenceError: The network does not run at this size.
         """
+        if (height, width) in self._warm_sizes:
+            return False
         self.predict(np.full((height, width, 3), 128, np.uint8))
+        self._warm_sizes.add((height, width))
+        return True
 
     def _plane(self, planes: Mapping[str, npt.NDArray], name: str, size: tuple[int, int]) -> npt.NDArray[np.float32]:
         plane = np.atleast_2d(planes[name])

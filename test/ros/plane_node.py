@@ -4,7 +4,9 @@ PLANE_NODE in the environment holds JSON:
     k, size      the camera's true pinhole and (H, W): depth is that of the plane below, at whatever size is asked for
     plane        [nx, ny, nz, distance]: n . P = distance
                  without these, depth is read from the pixels: red * 256 + green, in millimetres
+    infer_s      seconds that one inference takes
     load_s       seconds that loading takes
+    first_wait_s how long the first images wait for a CameraInfo
     gate         path of a file; inference waits until it exists
     sigma        the standard deviation of log depth that the double claims; without it, it claims none
     built        path of a file that gets a line with the topic of each message that is built
@@ -22,7 +24,7 @@ from pathlib import Path
 
 import numpy as np
 
-from depth_estimation_ros import node_process, outputs
+from depth_estimation_ros import camera_info_buffer, node_process, outputs
 from depth_estimation_ros.inference import InferenceError, InputContract, ModelContract, ModelFileError, OutputContract
 from depth_estimation_ros.inference.predictor import Prediction
 from depth_estimation_ros.node import DepthNode
@@ -65,12 +67,20 @@ class PlanePredictor:
     backend_name = "double"
     contract = CONTRACT
 
-    def warm_up(self, height: int, width: int) -> None:
-        pass
+    def __init__(self) -> None:
+        self.warm_sizes: set[tuple[int, int]] = set()
+
+    def warm_up(self, height: int, width: int) -> bool:
+        is_new = (height, width) not in self.warm_sizes
+        self.warm_sizes.add((height, width))
+        if is_new:
+            print(f"the double is warm at {height}x{width}", flush=True)
+        return is_new
 
     def predict(self, image_rgb: np.ndarray, focal_ratio: float = 1.0) -> Prediction:
         while "gate" in SETTINGS and not Path(SETTINGS["gate"]).exists():
             time.sleep(0.002)
+        time.sleep(SETTINGS.get("infer_s", 0))
         if image_rgb[0, 0, 2] == 255:
             raise InferenceError("the double was told to fail on this frame")
         depth_m = plane_depth_m(*image_rgb.shape[:2]) if "plane" in SETTINGS else read_depth_m(image_rgb)
@@ -97,6 +107,7 @@ def load(model: str, device: str, backend: str, num_threads: int) -> PlanePredic
     time.sleep(SETTINGS.get("load_s", 0))
     if model == "missing":
         raise ModelFileError("model 'missing' does not exist: name another")
+    print("the double is loaded as", model, "on", device, flush=True)
     return PlanePredictor()
 
 
@@ -112,4 +123,5 @@ def recorded(output: outputs.Output) -> outputs.Output:
 if __name__ == "__main__":
     if "built" in SETTINGS:
         outputs.OUTPUTS = tuple(map(recorded, outputs.OUTPUTS))
+    camera_info_buffer.FIRST_WAIT_S = SETTINGS.get("first_wait_s", camera_info_buffer.FIRST_WAIT_S)
     sys.exit(node_process.run(lambda: DepthNode(predictor_factory=load)))

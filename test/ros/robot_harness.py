@@ -118,6 +118,15 @@ class Robot:
     def wait_for_status(self, level: bytes, *words: str) -> None:
         self.wait_until(lambda: self.says(level, *words), f"diagnostics of level {level!r} with {words}")
 
+    def status(self, camera: str) -> DiagnosticStatus | None:
+        """The latest one of a node with several cameras: a camera's, or the node's for an empty name."""
+        ending = f": camera {camera} to depth" if camera else ": cameras to depth"
+        return next((status for status in reversed(self.statuses) if status.name.endswith(ending)), None)
+
+    def values_of(self, camera: str) -> dict[str, str]:
+        status = self.status(camera)
+        return {pair.key: pair.value for pair in status.values} if status else {}
+
     @property
     def values(self) -> dict[str, str]:
         return {pair.key: pair.value for pair in self.statuses[-1].values} if self.statuses else {}

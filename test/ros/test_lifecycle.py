@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 
@@ -72,6 +73,67 @@ def test_bring_up_by_service_calls_twice_and_shutdown(robot):
     robot.wait_for_state("finalized")
 
 
+def test_every_step_of_a_lifecycle_manager_answers_with_its_state(robot):
+    """The calls that nav2's manager makes to bring up, pause, resume, reset and shut down."""
+    robot.start(parameters={"autostart": False})
+    assert state(robot) == "unconfigured"
+    steps = [
+        (CONFIGURE, "inactive"),
+        (ACTIVATE, "active"),
+        (DEACTIVATE, "inactive"),
+        (ACTIVATE, "active"),
+        (DEACTIVATE, "inactive"),
+        (CLEANUP, "unconfigured"),
+        (CONFIGURE, "inactive"),
+        (CLEANUP, "unconfigured"),
+        (SHUTDOWN, "finalized"),
+    ]
+    for transition, reached in steps:
+        assert change_state(robot, transition)
+        assert state(robot) == reached
+
+
+@pytest.mark.parametrize(
+    ("steps", "shutdown"),
+    [
+        ((CONFIGURE,), Transition.TRANSITION_INACTIVE_SHUTDOWN),
+        ((CONFIGURE, ACTIVATE), Transition.TRANSITION_ACTIVE_SHUTDOWN),
+    ],
+    ids=["inactive", "active"],
+)
+def test_shutdown_leaves_no_topic_behind_whatever_the_state(robot, steps, shutdown):
+    robot.start(parameters={"autostart": False})
+    for transition in steps:
+        assert change_state(robot, transition)
+    assert change_state(robot, shutdown)
+    assert state(robot) == "finalized"
+    node = robot.node
+    robot.wait_until(lambda: node.count_publishers("/depth/image_rect") == 0, "the outputs are gone")
+    robot.wait_until(lambda: node.count_subscribers("/image") == 0, "the subscription is gone")
+
+
+@pytest.mark.parametrize(("name", "value"), [("model", "other"), ("device", "cuda")])
+def test_model_and_device_change_on_the_next_configure_and_say_so(robot, name, value):
+    node = robot.start(parameters={"autostart": False, "device": "cpu"})
+    assert change_state(robot, CONFIGURE)
+    assert change_state(robot, ACTIVATE)
+    assert set_text(robot, name, value).successful
+    robot.wait_until(lambda: logged_once(node, f"{name} takes effect on the next configure"), "it says when")
+    assert change_state(robot, DEACTIVATE)
+    assert change_state(robot, ACTIVATE)
+    assert change_state(robot, DEACTIVATE)
+    assert change_state(robot, CLEANUP)
+    assert loads(node) == [("default", "cpu")]
+    assert change_state(robot, CONFIGURE)
+    changed = {"model": "default", "device": "cpu", name: value}
+    assert loads(node) == [("default", "cpu"), (changed["model"], changed["device"])]
+
+
+def loads(node: NodeProcess) -> list[tuple[str, str]]:
+    """What the double was loaded as, and on which device, in order."""
+    return re.findall(r"^the double is loaded as (\S+) on (\S+)$", node.output, re.MULTILINE)
+
+
 def test_a_failed_configure_can_be_retried(robot):
     node = robot.start(parameters={"autostart": False, "model": "missing"})
     robot.wait_for_state("unconfigured")
@@ -108,6 +170,7 @@ WRONG_VALUES = {
     "backend": ("tensorflow", "backend is 'tensorflow'"),
     "points.color": (1, "points.color is 1"),
     "autostart": ("maybe", "autostart is 'maybe'"),
+    "cameras": ("[front, front]", "cameras is ['front', 'front']"),
 }
 
 
@@ -125,8 +188,9 @@ def test_wrong_parameters_end_with_one_sentence_that_names_all_and_status_1(robo
         ({"model": "/no/such/model.onnx"}, "/no/such/model.onnx"),
         ({"model": "no_such_name"}, "no_such_name"),
         ({"device": "tpu"}, "device 'tpu' is unknown"),
+        ({"cameras": "[front, left]", "optical_frame": "eye"}, "optical_frame is 'eye' and there are 2 cameras"),
     ],
-    ids=["ranges", "path", "name", "device"],
+    ids=["ranges", "path", "name", "device", "frame"],
 )
 def test_what_cannot_be_configured_ends_with_one_sentence_and_status_1(robot, parameters, words):
     node = robot.start("real", parameters=parameters)

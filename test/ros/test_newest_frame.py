@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 
 import pytest
@@ -78,6 +79,22 @@ def test_frames_nobody_watches_are_not_worked_on(robot, gate):
     camera.send_until(lambda: robot.count("unwatched (no subscriber)") >= 3, "frames pass unwatched")
     robot.wait_until(camera.is_settled, "all frames are accounted for")
     assert robot.count("published") == robot.count("in flight") == 0
+
+
+def test_the_network_is_warm_at_the_cameras_size_before_anybody_watches(robot):
+    node = robot.start()
+    camera = Camera(robot)
+    camera.size, camera.k = (480, 640), (300.0, 300.0, 319.5, 239.5)  # a wide lens: more pixels than the native size
+    camera.send_until(lambda: robot.count("unwatched (no subscriber)") >= 3, "frames pass unwatched")
+    sizes = re.findall(r"the double is warm at (\d+)x(\d+)", node.output)
+    assert sizes[0] == ("120", "160")
+    assert len(sizes) == 2
+    depths = robot.listen(Image, "/depth/image_rect")
+    camera.connect(depths)
+    camera.send()
+    robot.wait_until(lambda: depths, "depth")
+    assert (depths[0].height, depths[0].width) == tuple(map(int, sizes[1]))
+    assert node.output.count("the double is warm") == 2
 
 
 def test_max_rate_limits_what_is_worked_on(robot):

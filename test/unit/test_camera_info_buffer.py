@@ -6,6 +6,7 @@ import threading
 from types import SimpleNamespace
 
 import numpy as np
+import pytest
 
 from depth_estimation_ros import camera_info_buffer
 from depth_estimation_ros.camera_info_buffer import CameraInfoBuffer
@@ -40,6 +41,18 @@ def focal_px(buffer: CameraInfoBuffer, ns: int) -> float:
     return found.calibration.k[0, 0]
 
 
+def focal_px_after_waiting(buffer: CameraInfoBuffer, ns: int) -> float:
+    buffer.wait_for(stamp(ns))
+    return focal_px(buffer, ns)
+
+
+@pytest.fixture
+def for_ever(monkeypatch):
+    """Whoever waits for what never comes is found by the test's own time limit."""
+    monkeypatch.setattr(camera_info_buffer, "FIRST_WAIT_S", 3600)
+    monkeypatch.setattr(camera_info_buffer, "OWN_WAIT_S", 3600)
+
+
 def test_the_same_stamp_goes_before_the_latest():
     buffer = CameraInfoBuffer()
     for ns in (1_000_000_001, 2_000_000_002, 3_000_000_003):
@@ -49,34 +62,87 @@ def test_the_same_stamp_goes_before_the_latest():
     assert focal_px(buffer, 9_000_000_000) == 3
 
 
-def test_stamps_that_jump_back_are_found_as_well():
-    buffer = CameraInfoBuffer()
-    buffer.put(camera_info(5_000_000_000, 5.0))
-    buffer.put(camera_info(1_000_000_000, 1.0))
-    assert focal_px(buffer, 1_000_000_000) == 1
-    assert focal_px(buffer, 2_000_000_000) == 1
-
-
-def test_the_first_image_waits_for_a_camera_info():
+def test_the_first_image_waits_for_a_camera_info(for_ever):
     buffer = CameraInfoBuffer()
     later = threading.Timer(0.05, lambda: buffer.put(camera_info(7, 4.0)))
     later.start()
-    assert focal_px(buffer, 7) == 4
+    assert focal_px_after_waiting(buffer, 7) == 4
     later.join()
 
 
 def test_images_go_on_without_once_the_wait_is_over(monkeypatch):
     monkeypatch.setattr(camera_info_buffer, "FIRST_WAIT_S", 0.01)
     buffer = CameraInfoBuffer()
+    buffer.wait_for(stamp(1))
     assert buffer.find(stamp(1)) is None
     monkeypatch.setattr(camera_info_buffer, "FIRST_WAIT_S", 3600)
+    buffer.wait_for(stamp(2))
     assert buffer.find(stamp(2)) is None
     buffer.put(camera_info(3, 4.0))
-    assert focal_px(buffer, 4) == 4
+    assert focal_px_after_waiting(buffer, 4) == 4
 
 
-def test_closing_ends_the_wait(monkeypatch):
-    monkeypatch.setattr(camera_info_buffer, "FIRST_WAIT_S", 3600)
+def test_closing_ends_the_wait(for_ever):
     buffer = CameraInfoBuffer()
     threading.Timer(0.05, buffer.close).start()
+    buffer.wait_for(stamp(1))
     assert buffer.find(stamp(1)) is None
+
+
+def test_an_image_waits_for_its_own_where_the_camera_stamps_both_alike(for_ever):
+    buffer = CameraInfoBuffer()
+    buffer.put(camera_info(1, 1.0))
+    assert focal_px_after_waiting(buffer, 1) == 1
+    later = threading.Timer(0.05, lambda: buffer.put(camera_info(2, 2.0)))
+    later.start()
+    assert focal_px_after_waiting(buffer, 2) == 2
+    later.join()
+
+
+def test_an_image_does_not_wait_for_its_own_where_stamps_differ_or_the_last_wait_was_in_vain(monkeypatch, for_ever):
+    buffer = CameraInfoBuffer()
+    buffer.put(camera_info(1, 1.0))
+    assert focal_px_after_waiting(buffer, 3) == 1
+    buffer.put(camera_info(4, 2.0))
+    assert focal_px_after_waiting(buffer, 4) == 2
+    monkeypatch.setattr(camera_info_buffer, "OWN_WAIT_S", 0.01)
+    assert focal_px_after_waiting(buffer, 5) == 2
+    monkeypatch.setattr(camera_info_buffer, "OWN_WAIT_S", 3600)
+    assert focal_px_after_waiting(buffer, 6) == 2
+
+
+HOUR_NS = 3600 * 10**9
+
+
+def test_where_time_jumps_back_the_future_is_forgotten(for_ever):
+    buffer = CameraInfoBuffer()
+    for number in (1, 2, 3):
+        buffer.put(camera_info(HOUR_NS + number, float(number)))
+    assert focal_px_after_waiting(buffer, HOUR_NS + 3) == 3
+    buffer.put(camera_info(1, 4.0))
+    assert focal_px_after_waiting(buffer, 1) == 4
+    assert focal_px(buffer, HOUR_NS + 2) == 4  # the recording has not come to that again
+
+
+def test_an_image_of_the_past_waits_for_a_camera_info_of_the_past(for_ever):
+    buffer = CameraInfoBuffer()
+    buffer.put(camera_info(HOUR_NS, 1.0))
+    assert focal_px_after_waiting(buffer, HOUR_NS) == 1
+    later = threading.Timer(0.05, lambda: buffer.put(camera_info(7, 2.0)))
+    later.start()
+    assert focal_px_after_waiting(buffer, 7) == 2
+    later.join()
+
+
+def test_the_last_one_known_outlives_a_jump_after_which_none_comes(monkeypatch):
+    monkeypatch.setattr(camera_info_buffer, "FIRST_WAIT_S", 0.01)
+    buffer = CameraInfoBuffer()
+    buffer.put(camera_info(HOUR_NS, 1.0))
+    assert focal_px_after_waiting(buffer, HOUR_NS) == 1
+    assert focal_px_after_waiting(buffer, 7) == 1
+
+
+def test_stamps_of_zero_are_no_jump(for_ever):
+    buffer = CameraInfoBuffer()
+    buffer.put(camera_info(HOUR_NS, 1.0))
+    assert [focal_px_after_waiting(buffer, ns) for ns in (HOUR_NS + 1, 0, HOUR_NS + 2)] == [1, 1, 1]

@@ -27,8 +27,16 @@ class ConstantPredictor:
         sizes = {"native_height": 120, "native_width": 160, "size_multiple": 8, "size_least": 32, "size_most": 1024}
         given = SimpleNamespace(resize_filter="area", fixed_size=None, **sizes)
         self.contract = SimpleNamespace(input=given, training_focal_px=training_px)
+        self.warmed_up: list[tuple[int, int]] = []
+        self.predicted: list[tuple[int, int]] = []
+
+    def warm_up(self, height: int, width: int) -> bool:
+        is_new = (height, width) not in self.warmed_up
+        self.warmed_up.append((height, width))
+        return is_new
 
     def predict(self, image_rgb: np.ndarray, focal_ratio: float) -> Prediction:
+        self.predicted.append(image_rgb.shape[:2])
         return Prediction(np.full(image_rgb.shape[:2], 2 * focal_ratio, np.float32), None)
 
 
@@ -93,6 +101,29 @@ def test_a_view_is_planned_anew_only_when_the_camera_changes(monkeypatch):
         assert len(planned) == count
         assert estimate.image_rgb.shape[:2] == estimate.depth_m.shape == estimate.view.network_size
     assert np.prod(estimate.depth_m.shape) <= 9000
+
+
+def test_the_network_is_warmed_up_at_the_size_that_the_camera_needs_before_its_first_frame():
+    predictor = ConstantPredictor()
+    pipeline = CameraPipeline(predictor)
+    camera, parameters = calibration(480, 640, 300), Parameters()  # a wide lens, which needs more than the native size
+    assert pipeline.prepare((480, 640), camera, False, parameters) is True
+    (size,) = predictor.warmed_up
+    assert size != (120, 160)
+    assert predictor.predicted == []
+    for _ in range(10):  # the first frame costs what the tenth does: one inference
+        assert pipeline.prepare((480, 640), camera, False, parameters) is False
+        pipeline.estimate(image(480, 640), camera, False, parameters)
+    assert predictor.predicted == [size] * 10
+    assert predictor.warmed_up == [size]
+
+
+def test_another_size_is_warmed_up_and_another_calibration_of_the_same_size_is_not_news():
+    predictor = ConstantPredictor()
+    pipeline = CameraPipeline(predictor)
+    steps = [((480, 640), 500.0, True), ((480, 640), 501.0, False), ((360, 640), 501.0, True)]
+    for size, focal_px, had_to_run in steps:
+        assert pipeline.prepare(size, calibration(*size, focal_px), False, Parameters()) is had_to_run
 
 
 @given(

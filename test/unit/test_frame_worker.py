@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import queue
 import threading
+from contextlib import contextmanager
 
 import pytest
 from hypothesis import given, settings
@@ -129,3 +131,66 @@ def test_every_frame_is_processed_or_lost_and_never_out_of_order(pauses):
     lost += worker.stop(PATIENCE_S)
     assert len(done) + lost == len(pauses)
     assert done == sorted(set(done))
+
+
+class Gate:
+    """A turn that comes when the test says so."""
+
+    def __init__(self):
+        self.asked_with: queue.Queue = queue.Queue()
+        self.opened = threading.Semaphore(0)
+        self.is_entered = False
+
+    @contextmanager
+    def __call__(self, frame):
+        self.asked_with.put(frame)
+        assert self.opened.acquire(timeout=PATIENCE_S)
+        self.is_entered = True
+        yield
+        self.is_entered = False
+
+
+def test_the_frame_that_is_newest_when_the_turn_comes_is_worked_on():
+    gate, done = Gate(), queue.Queue()
+    worker = FrameWorker(done.put, lambda error: None, gate)
+    worker.start()
+    worker.submit(1)
+    assert gate.asked_with.get(timeout=PATIENCE_S) == 1
+    assert [worker.submit(frame) for frame in (2, 3)] == [True, True]
+    assert worker.in_flight == 1
+    gate.opened.release()
+    assert done.get(timeout=PATIENCE_S) == 3
+    worker.stop(PATIENCE_S)
+    assert done.empty()
+
+
+def test_a_worker_stopped_while_it_waits_for_its_turn_takes_none():
+    gate, done = Gate(), queue.Queue()
+    worker = FrameWorker(done.put, lambda error: None, gate)
+    worker.start()
+    worker.submit(1)
+    gate.asked_with.get(timeout=PATIENCE_S)
+    threading.Timer(0.05, gate.opened.release).start()
+    assert worker.stop(PATIENCE_S) is True
+    assert done.empty()
+    assert worker.in_flight == 0
+
+
+def test_the_rest_of_a_frame_is_done_after_its_turn_and_its_errors_are_told():
+    gate, told = Gate(), queue.Queue()
+
+    def process(frame):
+        told.put(("in turn", gate.is_entered))
+
+        def rest():
+            told.put(("in turn", gate.is_entered))
+            raise ValueError(frame)
+
+        return rest
+
+    worker = FrameWorker(process, lambda error: told.put(str(error)), gate)
+    worker.start()
+    gate.opened.release()
+    worker.submit("frame 1")
+    assert [told.get(timeout=PATIENCE_S) for _ in range(3)] == [("in turn", True), ("in turn", False), "frame 1"]
+    worker.stop(PATIENCE_S)

@@ -91,6 +91,15 @@ def test_old_latencies_leave_the_window(health):
     assert health.report().latency_p99_ms == pytest.approx(20)
 
 
+def test_latencies_by_a_clock_that_has_jumped_are_forgotten(health):
+    health.count_published(4000.0)
+    health.forget_latencies()
+    assert health.report().latency_p50_ms is None
+    health.count_published(0.02)
+    assert health.report().latency_p99_ms == pytest.approx(20)
+    assert health.report().published == 2
+
+
 def test_a_remark_is_news_once_until_it_has_been_away(health, clock):
     assert health.remark("the stamp is zero")
     assert not health.remark("the stamp is zero")

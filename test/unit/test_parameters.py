@@ -124,3 +124,31 @@ def test_only_live_parameters_change_live():
     live = Parameters().with_live(newer)
     assert (live.scale, live.points_stride, live.max_rate) == (2.0, 5, 3.0)
     assert (live.model, live.device) == ("default", "auto")
+
+
+@pytest.mark.parametrize("empty", [[], (), None])
+def test_an_empty_list_of_cameras_is_taken_in_every_form_that_ros_gives_it(empty):
+    assert Parameters.from_values({"cameras": empty}).cameras == ()
+
+
+def test_names_of_cameras_are_taken_in_order():
+    assert Parameters.from_values({"cameras": ["right", "_2", "Front_1"]}).cameras == ("right", "_2", "Front_1")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [["front", "front"], ["a b"], ["a/b"], ["1st"], [""], ["~"], ["fr\u00f6nt"], ["front\n"], [1], "front", 3, b"x"],
+)
+def test_names_that_no_topic_can_have_are_refused(value):
+    with pytest.raises(ParameterError, match=r"^cameras is .*: it must be a list of different names"):
+        Parameters.from_values({"cameras": value})
+
+
+def test_several_cameras_cannot_share_one_optical_frame():
+    two = {**DEFAULTS, "cameras": ("front", "left")}
+    assert "there are 2 cameras" in (refusal({"optical_frame": "eye"}, two) or "")
+    assert "there are 2 cameras" in (
+        refusal({"cameras": ["front", "left"]}, {**DEFAULTS, "optical_frame": "eye"}) or ""
+    )
+    assert refusal({"optical_frame": "eye"}, {**DEFAULTS, "cameras": ("front",)}) is None
+    assert refusal({"optical_frame": ""}, two) is None

@@ -267,6 +267,21 @@ def test_a_warm_up_runs_at_any_size(tmp_path):
     predictor.warm_up(7, 5)
 
 
+def test_a_size_is_warmed_up_once():
+    ran_at = []
+
+    class Counting(Double):
+        def __call__(self, tensor):
+            ran_at.append(tensor.shape[2:])
+            return {"depth": np.ones(tensor.shape[2:], np.float32)}
+
+    contract = ModelContract.from_json(json.dumps(contract_document()), "a test")
+    predictor = Predictor(contract, Counting(np.ones((6, 8))))
+    sizes = [(6, 8), (12, 16), (6, 8), (12, 16)]
+    assert [predictor.warm_up(*size) for size in sizes] == [True, True, False, False]
+    assert ran_at == sizes[:2]
+
+
 @pytest.mark.parametrize("image", [IMAGE[:, :, 0], IMAGE.astype(np.float32)])
 def test_what_is_no_image_is_refused(tmp_path, image):
     with pytest.raises(ValueError, match="RGB image"):

@@ -18,6 +18,7 @@ def table_row(rule: ParameterRule) -> str:
     if rule.least is not None:
         allowed = f"{rule.least:.15g} to {rule.greatest:.15g}"
     default = str(rule.default).lower() if isinstance(rule.default, bool) else rule.default
+    default = list(default) if isinstance(default, tuple) else default
     return f"| `{rule.name}` | `{default}` | {allowed} | {rule.applies} | {rule.description} |".replace("`` ", "empty ")
 
 

@@ -1,0 +1,45 @@
+"""What diagnostics say of one camera's frames, in words."""
+
+from __future__ import annotations
+
+from std_msgs.msg import Header
+
+from depth_estimation_ros.camera_info_buffer import StampedCalibration, to_nanoseconds
+from depth_estimation_ros.camera_pipeline import Estimate
+
+
+def whose_info(info: StampedCalibration | None, image_header: Header) -> str:
+    """Which CameraInfo an image was given, by the policy of `camera_info_buffer`."""
+    if info is None:
+        return "none has come"
+    age_s = (to_nanoseconds(image_header.stamp) - info.stamp_ns) / 1e9
+    whose = (
+        "the image's own stamp" if age_s == 0 else f"the latest, {abs(age_s):.3f} s {'old' if age_s > 0 else 'ahead'}"
+    )
+    return whose if info.frame_id == image_header.frame_id else f"{whose}, of frame {info.frame_id!r}"
+
+
+def floor_facts(estimate: Estimate) -> dict[str, str]:
+    """What the floor said of the scale, by diagnostics' key; empty where it was not asked."""
+    if estimate.floor is None:
+        return {}
+    return {
+        "floor scale": f"{estimate.floor.factor:.3f}",
+        "floor inlier share": f"{estimate.floor.inlier_share:.2f}",
+        "floor": estimate.floor.note,
+    }
+
+
+def header_remarks(header: Header, image_frame_id: str, info: StampedCalibration | None) -> list[str]:
+    """One sentence for each thing in the headers that is doubtful, with what to do."""
+    remarks = []
+    if to_nanoseconds(header.stamp) == 0:
+        remarks.append("the image's stamp is zero, so neither tf nor latency is known: correct the camera driver")
+    if not header.frame_id:
+        remarks.append("the image has no frame_id: set optical_frame to the camera's optical frame")
+    if info is not None and info.frame_id != image_frame_id:
+        remarks.append(
+            f"CameraInfo is of frame {info.frame_id!r} and the image of {image_frame_id!r}: it is used all the same; "
+            "correct the camera driver if it is another camera's"
+        )
+    return remarks

@@ -1,0 +1,151 @@
+"""A recording is replayed through the node, and starts over as with `ros2 bag play --loop --clock`."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from time import monotonic
+
+import numpy as np
+import pytest
+from builtin_interfaces.msg import Time
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from rclpy.serialization import deserialize_message, serialize_message
+from robot_harness import Camera, nanoseconds, points_of
+from rosgraph_msgs.msg import Clock
+from sensor_msgs.msg import CameraInfo, Image, PointCloud2
+
+from depth_estimation_ros.camera_info_buffer import KEPT, OWN_WAIT_S
+
+pytest.importorskip("rosbags", reason="needs the test extra")
+
+START_NS = 5_000 * 10**9
+PERIOD_NS = 10**9 // 2
+LATENCY_NS = 30_000_000
+FRAMES = KEPT + 2
+TYPES = {"/image": Image, "/camera_info": CameraInfo}
+
+
+def to_time(ns: int) -> Time:
+    return Time(sec=ns // 10**9, nanosec=ns % 10**9)
+
+
+def plane(number: int) -> tuple[float, float, float, float]:
+    return (0.2, -0.3, 1.0, 2.0 + number / 4)
+
+
+def principal_point_px(number: int) -> float:
+    """The camera is calibrated anew in the middle of the recording."""
+    return 79.5 if number < FRAMES // 2 else 70.0
+
+
+def record(path: Path, camera: Camera) -> None:
+    """Frames of known planes; each image is written a moment before its CameraInfo."""
+    from rosbags.rosbag2 import StoragePlugin, Writer
+    from rosbags.typesys import Stores, get_typestore
+
+    store = get_typestore(Stores.ROS2_HUMBLE)
+    with Writer(path, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+        connections = {
+            topic: writer.add_connection(topic, f"sensor_msgs/msg/{kind.__name__}", typestore=store)
+            for topic, kind in TYPES.items()
+        }
+        for number in range(FRAMES):
+            stamp_ns = START_NS + number * PERIOD_NS
+            camera.plane, camera.k = plane(number), (130.0, 130.0, principal_point_px(number), 59.5)
+            writer.write(connections["/image"], stamp_ns, serialize_message(camera.image(to_time(stamp_ns))))
+            info = camera.info(to_time(stamp_ns))
+            writer.write(connections["/camera_info"], stamp_ns + 1_000_000, serialize_message(info))
+
+
+def frames_of(path: Path) -> list[list[tuple[str, object]]]:
+    """Topic and message of all that was recorded, frame by frame."""
+    from rosbags.rosbag2 import Reader
+
+    frames: list[list[tuple[str, object]]] = []
+    with Reader(path) as reader:
+        for connection, _, data in reader.messages():
+            if connection.topic == "/image":
+                frames.append([])
+            frames[-1].append((connection.topic, deserialize_message(bytes(data), TYPES[connection.topic])))
+    return frames
+
+
+class Player:
+    """Publishes a recording and its clock; a frame is played once the one before it has come out."""
+
+    def __init__(self, robot, camera: Camera):
+        self._robot = robot
+        self._publishers = {"/image": camera.images, "/camera_info": camera.infos}
+        self._clock = robot.node.create_publisher(Clock, "/clock", 10)
+        self._node_stamps_ns: list[int] = []
+        robot.node.create_subscription(
+            DiagnosticArray, "/diagnostics", lambda msg: self._node_stamps_ns.append(nanoseconds(msg)), 100
+        )
+
+    def set_clock(self, now_ns: int) -> None:
+        """The node's diagnostics are stamped by its clock, which says when it has heard."""
+        self._clock.publish(Clock(clock=to_time(now_ns)))
+        self._robot.wait_until(lambda: self._node_stamps_ns[-1:] == [now_ns], "the node's clock is set")
+
+    def play(self, messages: list[tuple[str, object]]) -> int:
+        for topic, message in messages:
+            self._publishers[topic].publish(message)
+        return nanoseconds(messages[0][1])
+
+
+def test_a_recording_that_loops_gives_the_clouds_that_were_recorded(robot, tmp_path):
+    clouds, infos = robot.listen(PointCloud2, "/depth/points"), robot.listen(CameraInfo, "/depth/camera_info")
+    camera = Camera(robot)
+    record(tmp_path / "recording", camera)
+    assert list((tmp_path / "recording").glob("*.mcap"))
+    frames = frames_of(tmp_path / "recording")
+    assert [len(frame) for frame in frames] == [2] * FRAMES
+
+    parameters = {"use_sim_time": True, "points.stride": 1, "points.color": False}
+    node = robot.start(parameters=parameters, first_wait_s=3600)
+    player = Player(robot, camera)
+    robot.wait_until(lambda: robot.statuses, "diagnostics")
+    player.set_clock(START_NS + LATENCY_NS)
+    robot.wait_until(lambda: robot.node.count_subscribers("/clock") and camera.images.get_subscription_count(), "ears")
+
+    def plays_until_connected() -> bool:
+        player.play(frames[0])
+        for _ in range(10):
+            robot.spin()
+        return bool(clouds and infos)
+
+    robot.wait_until(plays_until_connected, "the first cloud")
+    robot.wait_until(camera.is_settled, "all frames are accounted for")
+
+    for loop in range(3):
+        clouds.clear()
+        infos.clear()
+        for number, frame in enumerate(frames):
+            starts_over = loop > 0 and number == 0
+            if not starts_over:
+                player.set_clock(START_NS + number * PERIOD_NS + LATENCY_NS)
+            stamp_ns = player.play(frame[:1])
+            if starts_over:
+                pause_until_s = monotonic() + 4 * OWN_WAIT_S  # the end's calibration must not do meanwhile
+                robot.wait_until(lambda end_s=pause_until_s: monotonic() > end_s, "the CameraInfo is late")
+                assert len(clouds) == 0
+            player.play(frame[1:])
+            robot.wait_until(
+                lambda count=number: len(clouds) > count and len(infos) > count, f"frame {number} of loop {loop}"
+            )
+            assert nanoseconds(clouds[-1]) == nanoseconds(infos[-1]) == stamp_ns
+            # Its own calibration: not the one of the end, which a recording that starts over has shown last.
+            assert infos[-1].k[2] == principal_point_px(number)
+            points, normal = points_of(clouds[-1]), np.array(plane(number)[:3])
+            assert points.shape == (120, 160, 3)
+            off_plane_m = np.abs(points @ normal - plane(number)[3]) / np.linalg.norm(normal)
+            assert off_plane_m.max() < 1e-3
+            if starts_over:  # the clock is heard after the image: by the old one, this image is four seconds late
+                player.set_clock(START_NS + LATENCY_NS)
+    robot.wait_until(camera.is_settled, "the last frame is accounted for")
+    for quantile in ("p50", "p99"):
+        assert float(robot.values[f"stamp to publish {quantile} (ms)"]) == pytest.approx(LATENCY_NS / 1e6)
+    assert robot.says(DiagnosticStatus.OK)
+    assert robot.count("rejected") == 0
+    assert not re.search("WARN|ERROR", node.output)

@@ -1,0 +1,199 @@
+"""Several cameras in one node: topics of their own, one model, and none that holds up or starves another."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+from diagnostic_msgs.msg import DiagnosticStatus
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
+from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
+from rcl_interfaces.srv import SetParameters
+from robot_harness import BEST_EFFORT, RELIABLE, Camera, nanoseconds, points_of
+from sensor_msgs.msg import CameraInfo, Image, PointCloud2
+
+NAMES = ("front", "left", "right")
+LIST = "[front, left, right]"
+
+
+def cameras_of(robot) -> dict[str, Camera]:
+    return {name: Camera(robot, f"/{name}/image", f"/{name}/camera_info", frame_id=f"{name}_optical") for name in NAMES}
+
+
+def send_until(robot, cameras, condition, what: str) -> None:
+    """All of them live, each at its own pace."""
+    next_s = dict.fromkeys(cameras, 0.0)
+
+    def sent_and_true() -> bool:
+        for number, (name, camera) in enumerate(cameras.items()):
+            if time.monotonic() >= next_s[name]:
+                next_s[name] = time.monotonic() + 0.03 * (number + 1)
+                camera.send()
+        return condition()
+
+    robot.wait_until(sent_and_true, what)
+
+
+def distance_to_plane_m(points: np.ndarray, plane: tuple[float, ...]) -> float:
+    normal, distance = np.array(plane[:3]), plane[3]
+    return float((np.abs(points.reshape(-1, 3) @ normal - distance) / np.linalg.norm(normal)).max())
+
+
+def test_each_camera_has_its_own_topics_calibration_and_status_and_the_model_is_loaded_once(robot):
+    outputs = {
+        name: [
+            robot.listen(Image, f"/{name}/depth/image_rect"),
+            robot.listen(CameraInfo, f"/{name}/depth/camera_info"),
+            robot.listen(PointCloud2, f"/{name}/depth/points"),
+        ]
+        for name in NAMES
+    }
+    node = robot.start(parameters={"cameras": LIST})
+    cameras = cameras_of(robot)
+    cameras["left"].k, cameras["left"].plane = (130.0, 130.0, 70.0, 50.0), (0.2, -0.3, 1.0, 3.0)
+    cameras["right"].size, cameras["right"].k = (96, 128), (120.0, 120.0, 63.5, 47.5)
+
+    def have_come() -> bool:
+        """A cloud of each camera, which needs the calibration, and the rest of the same frame."""
+        return all(
+            all(listeners) and len({nanoseconds(listener[-1]) for listener in listeners}) == 1
+            for listeners in (outputs[name] for name in NAMES)
+        )
+
+    send_until(robot, cameras, have_come, "all outputs of all cameras")
+    for name, camera in cameras.items():
+        _, infos, clouds = outputs[name]
+        assert {msg.header.frame_id for listener in outputs[name] for msg in listener} == {f"{name}_optical"}
+        assert infos[-1].k[2] == pytest.approx((camera.k[2] + 0.5) * infos[-1].width / camera.size[1] - 0.5)
+        if name != "right":  # which is resized, so that its bytes no longer say the depth
+            assert distance_to_plane_m(points_of(clouds[-1]), camera.plane) < 1e-3
+    assert node.output.count("the double is loaded") == 1
+
+    def is_well() -> bool:
+        counts = [int(robot.values_of(name)["published"]) for name in NAMES]
+        return all(counts) and robot.status("").level == DiagnosticStatus.OK
+
+    send_until(robot, cameras, is_well, "all is well, and counted")
+    assert robot.values_of("")["model"] == "plane double"
+    for name in NAMES:
+        assert robot.values_of(name)["image topic"] == f"/{name}/image"
+    unnamed = {"/image", "/camera_info", "/depth/image_rect", "/depth/camera_info", "/depth/points"}
+    assert not unnamed & {topic for topic, _ in robot.node.get_topic_names_and_types()}
+
+
+def test_a_remapped_image_moves_its_camera_info_and_no_other_cameras(robot):
+    clouds = {name: robot.listen(PointCloud2, f"/{name}/depth/points", BEST_EFFORT) for name in NAMES}
+    robot.start(
+        parameters={
+            "cameras": LIST,
+            "qos_overrides./left/depth/points.publisher.reliability": "best_effort",
+            "qos_overrides./right/image.subscription.reliability": "best_effort",
+        },
+        remaps={"front/image": "/driver/colour/image_raw", "right/camera_info": "/calibration"},
+    )
+    cameras = cameras_of(robot)
+    cameras["front"] = Camera(robot, "/driver/colour/image_raw", "/driver/colour/camera_info")
+    cameras["right"] = Camera(robot, "/right/image", "/calibration")
+    send_until(robot, cameras, lambda: all(clouds.values()), "a cloud, which needs the calibration, of each")
+
+    def reliabilities(infos) -> list:
+        return [info.qos_profile.reliability for info in infos]
+
+    node = robot.node
+    offered = {name: reliabilities(node.get_publishers_info_by_topic(f"/{name}/depth/points")) for name in NAMES}
+    assert offered == {"front": [RELIABLE], "left": [BEST_EFFORT], "right": [RELIABLE]}
+    assert reliabilities(node.get_subscriptions_info_by_topic("/left/image")) == [RELIABLE]
+    assert reliabilities(node.get_subscriptions_info_by_topic("/right/image")) == [BEST_EFFORT]
+
+
+def test_a_dead_camera_and_one_without_calibration_hold_up_no_other(robot):
+    depths = {name: robot.listen(Image, f"/{name}/depth/image_rect") for name in NAMES}
+    robot.start(parameters={"cameras": LIST})
+    cameras = cameras_of(robot)
+    right = cameras["right"]
+    right.send = lambda: right.images.publish(right.image())
+    del cameras["left"]
+
+    def warned() -> bool:
+        status = robot.status("")
+        return (
+            status is not None
+            and status.level == DiagnosticStatus.WARN
+            and "left: no image on /left/image" in status.message
+            and "right: no CameraInfo has arrived" in status.message
+            and "front" not in status.message
+        )
+
+    send_until(robot, cameras, warned, "the node names both")
+    send_until(robot, cameras, lambda: depths["front"] and depths["right"], "depth of the living")
+    assert depths["left"] == []
+    assert robot.status("front").level == DiagnosticStatus.OK
+    assert robot.values_of("right")["CameraInfo"] == "none has come"
+    assert robot.values_of("front")["CameraInfo"] == "the image's own stamp"
+    robot.wait_until(lambda: robot.status("").level == DiagnosticStatus.ERROR, "an error once none of them lives")
+    assert all(f"{name}: no image" in robot.status("").message for name in NAMES)
+
+
+def test_cameras_faster_than_the_network_share_it_evenly_and_each_frame_is_counted(robot):
+    depths = {name: robot.listen(Image, f"/{name}/depth/image_rect") for name in NAMES}
+    robot.start(parameters={"cameras": LIST}, infer_s=0.15)
+    cameras = cameras_of(robot)  # 33, 17 and 11 frames per second, where the network has time for 7 in all
+    send_until(robot, cameras, lambda: all(depths.values()), "depth of each")
+    for listener in depths.values():
+        listener.clear()
+    send_until(robot, cameras, lambda: sum(map(len, depths.values())) >= 24, "24 more frames")
+    counts = {name: len(listener) for name, listener in depths.items()}
+    assert max(counts.values()) - min(counts.values()) <= 3, counts
+
+    def is_settled() -> bool:
+        values = [robot.values_of(name) for name in NAMES]
+        kinds = ("published", "dropped (newer frame came)", "unwatched (no subscriber)", "rejected")
+        return all(int(one["received"]) == sum(int(one[kind]) for kind in kinds) for one in values)
+
+    robot.statuses.clear()
+    robot.wait_until(lambda: all(map(robot.status, NAMES)) and is_settled(), "all frames are accounted for")
+    for name, listener in depths.items():
+        stamps_ns = [nanoseconds(msg) for msg in listener]
+        assert stamps_ns == sorted(set(stamps_ns))
+        assert int(robot.values_of(name)["dropped (newer frame came)"]) > 0
+
+
+def test_the_list_changes_on_the_next_configure(robot):
+    node = robot.start(parameters={"autostart": False, "cameras": "[front, left]"})
+
+    def change_state(transition: int) -> bool:
+        request = ChangeState.Request(transition=Transition(id=transition))
+        return robot.call(ChangeState, "/depth_estimation/change_state", request).success
+
+    def set_list(*names: str):
+        value = ParameterValue(type=ParameterType.PARAMETER_STRING_ARRAY, string_array_value=list(names))
+        request = SetParameters.Request(parameters=[Parameter(name="cameras", value=value)])
+        return robot.call(SetParameters, "/depth_estimation/set_parameters", request).results[0]
+
+    def advertised() -> set[str]:
+        names = ("", "/front", "/left", "/right")
+        return {name for name in names if robot.node.count_publishers(f"{name}/depth/points")}
+
+    assert change_state(Transition.TRANSITION_CONFIGURE)
+    robot.wait_until(lambda: advertised() == {"/front", "/left"}, "the outputs of both")
+    assert "cameras is ['a b']" in set_list("a b").reason
+    assert set_list("right", "front").successful
+    robot.wait_until(lambda: "cameras takes effect on the next configure" in node.output, "it says when")
+    assert advertised() == {"/front", "/left"}
+    assert change_state(Transition.TRANSITION_CLEANUP)
+    assert change_state(Transition.TRANSITION_CONFIGURE)
+    robot.wait_until(lambda: advertised() == {"/front", "/right"}, "the outputs of the new list")
+    assert change_state(Transition.TRANSITION_CLEANUP)
+    assert set_list().successful
+    assert change_state(Transition.TRANSITION_CONFIGURE)
+    robot.wait_until(lambda: advertised() == {""}, "one camera without a namespace")
+
+
+def test_an_empty_list_in_a_file_is_one_camera(robot, tmp_path):
+    file = tmp_path / "depth.yaml"
+    file.write_text("/**:\n  ros__parameters:\n    cameras: []\n")
+    clouds = robot.listen(PointCloud2, "/depth/points")
+    robot.start(extra=("--params-file", str(file)))
+    Camera(robot).connect(clouds)
