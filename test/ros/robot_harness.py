@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -245,8 +245,17 @@ class Camera:
         """Send frames until every listener has heard one and all are done with; then the listeners are emptied."""
         self.send_until(lambda: all(listeners), "an output on every topic")
         self._robot.wait_until(lambda: self.is_settled(), "all frames are accounted for")
+        # What diagnostics call published may still be on its way here.
+        self._robot.wait_until(lambda: self.is_quiet(listeners), "the last of them has come")
         for listener in listeners:
             listener.clear()
+
+    def is_quiet(self, listeners: Sequence[list]) -> bool:
+        heard = [len(listener) for listener in listeners]
+        until_s = time.monotonic() + 0.3
+        while time.monotonic() < until_s:
+            self._robot.spin()
+        return heard == [len(listener) for listener in listeners]
 
     def is_settled(self) -> bool:
         robot = self._robot
