@@ -22,6 +22,7 @@ from depth_training.training import DepthModule
 SMALL = [
     "network.widths=[16,12,8,8]",
     "network.head=log_depth",
+    "network.confidence=true",
     "loss.name=log_depth",
     "data.height=64",
     "data.width=96",
@@ -107,8 +108,10 @@ def test_exported_models_answer_as_the_checkpoint_does(trained, tmp_path):
         assert exported.contract == reference.contract
         for size in ((72, 96), (96, 72), (66, 130)):
             image = random.integers(0, 256, (*size, 3), dtype=np.uint8)
-            expected, actual = reference.predict(image).depth_m, exported.predict(image).depth_m
-            assert np.percentile(np.abs(actual / expected - 1), 99) < 1e-3, (name, size)
+            expected, actual = reference.predict(image), exported.predict(image)
+            for plane in ("depth_m", "log_depth_sigma"):
+                ratio = getattr(actual, plane) / getattr(expected, plane)
+                assert np.percentile(np.abs(ratio - 1), 99) < 1e-3, (name, size, plane)
 
 
 def test_the_contract_tells_the_training_camera(trained):
