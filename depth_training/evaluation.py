@@ -70,8 +70,11 @@ def predict_at_image_size(predictor: Predictor, image_rgb: np.ndarray, camera: C
         focal_ratio = f_network / contract.training_focal_px
     resized = resize_image(image_rgb, size, contract.input.resize_filter)
     prediction = predictor.predict(resized, focal_ratio)
-    planes = (prediction.depth_m, prediction.log_depth_sigma)
-    return Prediction(*(None if plane is None else resize_image(plane, (height, width), "linear") for plane in planes))
+    sigma = prediction.log_depth_sigma
+    return Prediction(
+        resize_image(prediction.depth_m, (height, width), "linear"),
+        None if sigma is None else resize_image(sigma, (height, width), "linear"),
+    )
 
 
 def predict_depth(predictor: Predictor, image_rgb: np.ndarray, camera: Camera) -> np.ndarray:

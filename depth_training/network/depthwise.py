@@ -97,10 +97,11 @@ class DepthwiseConv2d(nn.Conv2d):
     def forward(self, x: Tensor) -> Tensor:
         """Convolve (B, C, H, W)."""
         pays = self.training and self.weight.requires_grad and x.device.type == "cpu"
-        if not pays or self.padding[0] >= self.kernel_size[0]:
+        stride, padding = self.stride[0], cast(int, self.padding[0])
+        if not pays or padding >= self.kernel_size[0]:
             return super().forward(x)
         weight = self.weight
         if torch.is_autocast_enabled("cpu"):
             dtype = torch.get_autocast_dtype("cpu")
             x, weight = x.to(dtype), weight.to(dtype)
-        return cast(Tensor, _DepthwiseConvolution.apply(x, weight, self.stride[0], self.padding[0]))
+        return cast(Tensor, _DepthwiseConvolution.apply(x, weight, stride, padding))
