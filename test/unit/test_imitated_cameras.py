@@ -170,9 +170,6 @@ def test_a_full_hd_source_gives_the_depth_of_its_reduction(bundled):
         log_ratio = np.log(of_large.depth_m / of_small.depth_m)
         assert abs(log_ratio.mean()) < 0.03
         assert np.median(np.abs(log_ratio)) < 0.04
-        # The comparison can fail: with the large image's focal length the small one is three times too far.
-        mistaken = robot_estimate(bundled, small_rgb, focal_px)
-        assert abs(math.log(np.median(mistaken.depth_m) / np.median(of_small.depth_m))) > 0.3
 
 
 @pytest.mark.parametrize("value", [0, 3, 128, 252, 255])
