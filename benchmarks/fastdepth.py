@@ -1,7 +1,7 @@
 """A network of FastDepth's published shape, with random weights, to time against.
 
 Wofk et al., "FastDepth: Fast Monocular Depth Estimation on Embedded Systems", ICRA 2019, before their pruning:
-MobileNet encoder, five NNConv5 decoder layers with depthwise convolutions, additive skips, nearest-neighbour upsampling.
+MobileNet encoder, five NNConv5 decoder layers with depthwise convolutions, additive skips, nearest upsampling.
 """
 
 from __future__ import annotations
