@@ -8,8 +8,10 @@ Machines differ and drift; the ratios hold where the milliseconds do not. Measur
 from __future__ import annotations
 
 import argparse
+import json
 import platform
 import time
+from pathlib import Path
 
 import numpy as np
 from rich.console import Console
@@ -27,6 +29,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=50, help="timed predictions of each model (default: 50)")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0: the backend's choice")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    parser.add_argument("--json", type=Path, help="write medians and quartiles here, for pareto.py")
     arguments = parser.parse_args()
 
     predictors = [
@@ -46,7 +49,13 @@ def main() -> None:
             row[column] = (time.perf_counter() - start_s) * 1000
 
     table = Table("model", "size", "device", "median ms", "p90 ms", "ratio to first (median of rounds)")
+    entries = []
     for column, (model, predictor, image_rgb) in enumerate(zip(arguments.models, predictors, images, strict=True)):
+        low, median, high = np.quantile(taken_ms[:, column], [0.25, 0.5, 0.75]).tolist()
+        height, width = image_rgb.shape[:2]
+        entries.append(
+            {"name": model, "height": height, "width": width, "median_ms": median, "quartiles_ms": [low, high]}
+        )
         ratio = np.median(taken_ms[:, column] / taken_ms[:, 0])
         table.add_row(
             model,
@@ -56,6 +65,8 @@ def main() -> None:
             f"{np.quantile(taken_ms[:, column], 0.9):.1f}",
             f"{ratio:.2f}",
         )
+    if arguments.json:
+        arguments.json.write_text(json.dumps({"entries": entries}, indent=2) + "\n")
     console = Console()
     console.print(table)
     console.print(

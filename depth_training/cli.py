@@ -109,6 +109,8 @@ def evaluate(
         low, high = result["interval95"][name]
         table.add_row(name, f"{result[name]:.4f}", f"{low:.4f} to {high:.4f}")
     console.print(table)
+    if "confidence" in result:
+        console.print(_confidence_table(result["confidence"]))
     console.print(result["protocol"], style="dim")
     if json_file:
         json_file.write_text(json.dumps(result, indent=2) + "\n")
@@ -116,6 +118,22 @@ def evaluate(
         rows.to_csv(csv_file, index=False)
     if picture:
         _draw_best_median_worst(predictor, listed, rows, camera, picture)
+
+
+def _confidence_table(confidence: dict) -> Table:
+    meanings = {
+        "coverage_1_sigma": "share of errors within one sigma; .683 if normal",
+        "coverage_2_sigma": "within two; .954 if normal",
+        "sparsification_abs_rel": "area over full error, least sure pixels removed; 1.00 at random",
+        "sparsification_rmse": "likewise",
+        "farthest_abs_rel": "likewise, farthest pixels removed: what to beat",
+        "farthest_rmse": "likewise",
+    }
+    table = Table("confidence", "mean", "95 % interval", "")
+    for name, meaning in meanings.items():
+        low, high = confidence["interval95"][name]
+        table.add_row(name, f"{confidence[name]:.4f}", f"{low:.4f} to {high:.4f}", meaning)
+    return table
 
 
 def _draw_best_median_worst(predictor, pairs, rows: pd.DataFrame, camera, path: Path) -> None:
@@ -147,6 +165,39 @@ def export(
     recorded = json.loads(metrics.read_text()) if metrics else None
     path = export_checkpoint(checkpoint, output, half, recorded)
     console.print(f"{path}: {path.stat().st_size / 1e6:.1f} MB")
+
+
+@app.command()
+def calibrate_confidence(
+    checkpoint: Annotated[Path, typer.Argument(help="model.safetensors of a run with network.confidence=true.")],
+    pairs: Annotated[
+        Path | None,
+        typer.Option(
+            help="CSV file of images held apart from training. Left out: what the run itself held apart, "
+            "by the config.yaml beside the checkpoint."
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="Where to write. Left out: NAME_calibrated.safetensors beside the checkpoint.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Use so many of the pairs, evenly spread.")] = None,
+    fx: Annotated[
+        float, typer.Option(help="Focal length of the images, pixels; the default is NYU Depth V2's.")
+    ] = NYU_FX,
+    fy: Annotated[float, typer.Option(help="Likewise, vertical.")] = NYU_FY,
+) -> None:
+    """Scale a network's confidence so that 68.3 % of the errors lie within one sigma.
+
+    One factor, fitted on images that were held apart from training. The depth does not change.
+    """
+    from depth_training.confidence_calibration import calibrate_checkpoint, held_apart_pairs
+    from depth_training.evaluation import Camera, evenly_spread
+
+    cv2.setNumThreads(1)
+    listed = read_pairs(pairs) if pairs else held_apart_pairs(checkpoint.parent / "config.yaml")
+    target = output or checkpoint.with_name(f"{checkpoint.stem}_calibrated.safetensors")
+    factor = calibrate_checkpoint(checkpoint, evenly_spread(listed, limit), Camera(fx, fy), target)
+    console.print(f"{target}: sigma x {factor:.3f}")
 
 
 def main() -> None:

@@ -83,7 +83,9 @@ def weight_gradient_by_convolution(x: Tensor, gradient: Tensor, kernel: int, str
     each = F.conv2d(planes, kernels, None, 1, padding, dilation=stride, groups=batch * channels)
     # Rows and columns that no stride reaches leave a surplus at the far end.
     each = each[..., :kernel, :kernel]  # (1, B*C, kernel, kernel)
-    return each.reshape(batch, channels, kernel, kernel).float().sum(0).unsqueeze(1).to(x.dtype)
+    each = each.reshape(batch, channels, kernel, kernel)
+    # Half precision would lose the small terms of a long sum.
+    return each.to(torch.promote_types(x.dtype, torch.float32)).sum(0).unsqueeze(1).to(x.dtype)
 
 
 class DepthwiseConv2d(nn.Conv2d):
@@ -94,10 +96,12 @@ class DepthwiseConv2d(nn.Conv2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolve (B, C, H, W)."""
-        if not (self.training and self.weight.requires_grad and x.device.type == "cpu"):
+        pays = self.training and self.weight.requires_grad and x.device.type == "cpu"
+        stride, padding = self.stride[0], cast(int, self.padding[0])
+        if not pays or padding >= self.kernel_size[0]:
             return super().forward(x)
         weight = self.weight
         if torch.is_autocast_enabled("cpu"):
             dtype = torch.get_autocast_dtype("cpu")
             x, weight = x.to(dtype), weight.to(dtype)
-        return cast(Tensor, _DepthwiseConvolution.apply(x, weight, self.stride[0], self.padding[0]))
+        return cast(Tensor, _DepthwiseConvolution.apply(x, weight, stride, padding))

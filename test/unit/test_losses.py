@@ -1,5 +1,7 @@
 """The paper's loss (section 2.3) against closed forms and torchmetrics."""
 
+import math
+
 import numpy as np
 import pytest
 
@@ -8,7 +10,7 @@ torch = pytest.importorskip("torch", reason="depth_training needs the train extr
 from torchmetrics.functional.image import structural_similarity_index_measure  # noqa: E402
 
 from depth_training.config import LossConfig  # noqa: E402
-from depth_training.losses import LogDepthLoss, build_loss, gradient_l1, ssim_map  # noqa: E402
+from depth_training.losses import LogDepthLoss, build_loss, confidence_nll, gradient_l1, ssim_map  # noqa: E402
 
 
 @pytest.fixture
@@ -77,6 +79,39 @@ def test_the_log_loss_keeps_metric_scale(depth_m):
     errors = [loss(depth_m * factor, depth_m)["loss"].item() for factor in (1.0, 1.1, 1.3)]
     assert errors == sorted(errors)
     assert errors[1] > 0.1
+
+
+def test_the_confidence_loss_is_a_normal_distributions(depth_m):
+    """Oracle: torch.distributions, but for the constant ln(2 pi) / 2."""
+    generator = torch.Generator().manual_seed(5)
+    sigma = 0.05 + torch.rand(depth_m.shape, generator=generator)
+    truth_m = depth_m * torch.exp(0.3 * torch.randn(depth_m.shape, generator=generator))
+    normal = torch.distributions.Normal(depth_m.log(), sigma)
+    expected = -normal.log_prob(truth_m.log()) - 0.5 * math.log(2 * math.pi)
+    torch.testing.assert_close(confidence_nll(sigma, depth_m, truth_m), expected.mean())
+    truth_m[..., :10, :] = 0
+    torch.testing.assert_close(confidence_nll(sigma, depth_m, truth_m), expected[..., 10:, :].mean())
+
+
+def test_the_confidence_loss_is_least_at_the_true_spread_and_teaches_the_depth_nothing(depth_m):
+    error = 0.25 * torch.randn(depth_m.shape, generator=torch.Generator().manual_seed(6))
+    predicted_m = depth_m.clone().requires_grad_()
+    losses = {}
+    for sigma in (0.15, 0.25, 0.4):
+        width = torch.full_like(depth_m, sigma, requires_grad=True)
+        losses[sigma] = confidence_nll(width, predicted_m, depth_m * error.exp())
+        losses[sigma].backward()
+        assert width.grad.any()
+    assert min(losses, key=losses.get) == 0.25
+    assert predicted_m.grad is None
+
+
+def test_a_confidence_without_any_truth_costs_nothing():
+    sigma = torch.full((1, 1, 4, 4), 0.2, requires_grad=True)
+    loss = confidence_nll(sigma, torch.ones(1, 1, 4, 4), torch.zeros(1, 1, 4, 4))
+    loss.backward()
+    assert loss.item() == 0
+    assert not sigma.grad.any()
 
 
 def test_an_unknown_loss_is_named_with_the_known_ones():

@@ -1,0 +1,109 @@
+"""Fits a confidence to images that were held apart from training, and folds the fit into the network."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from depth_estimation_ros.inference.predictor import Predictor
+from depth_training.checkpoint import NetworkBackend, load_checkpoint, save_checkpoint
+from depth_training.confidence import ONE_SIGMA_SHARE, errors_in_sigmas, fit_sigma_factor, known_pixels
+from depth_training.config import load_config
+from depth_training.data.pairs import Pair, read_pair, read_pairs
+from depth_training.data.splits import split_pairs
+from depth_training.evaluation import Camera, predict_at_image_size
+from depth_training.network.depth_network import ConfidenceHead, DepthNetwork
+
+TOLERANCE = 0.01  # a factor nearer to 1 than this moves the coverage by less than half a percent
+MOST_ROUNDS = 4
+
+logger = logging.getLogger(__name__)
+
+
+class CalibrationError(ValueError):
+    """A confidence that cannot be calibrated; the message says why and what to do."""
+
+
+def held_apart_pairs(config_file: Path) -> list[Pair]:
+    """List the pairs that a run held apart from training, from the ``config.yaml`` in its folder.
+
+    Raises:
+        ConfigError: No such file, or not one of a run.
+        PairsError: The run's pairs are not there.
+    """
+    config = load_config(config_file, [])
+    data = config.data
+    return split_pairs(read_pairs(Path(data.pairs)), data.split, data.validation_share, config.optimiser.seed)[1]
+
+
+def scale_sigma(network: DepthNetwork, factor: float) -> None:
+    """Multiply a network's sigma by ``factor``, in place, by way of the confidence head's bias.
+
+    Where sigma stands at an end of :data:`ConfidenceHead.LOG_SIGMA_RANGE` it stays there or moves less.
+
+    Raises:
+        CalibrationError: The network has no confidence.
+    """
+    head = network.confidence
+    if head is None:
+        raise CalibrationError("this network has no confidence: train one with network.confidence=true")
+    assert head.conv.bias is not None
+    with torch.no_grad():
+        head.conv.bias += math.log(factor)
+
+
+def calibrate_checkpoint(checkpoint: Path, pairs: Sequence[Pair], camera: Camera, output: Path) -> float:
+    """Write a checkpoint whose sigma holds 68.3 % of the errors on ``pairs``, every image counting alike.
+
+    The bounds of sigma make this not quite a matter of one factor: it is measured again after each change.
+
+    Args:
+        checkpoint: With a confidence.
+        pairs: Held apart from training; on training images the errors are too small.
+        camera: That took them.
+        output: Ends in ``.safetensors``. Depth is that of ``checkpoint``; only the confidence changes.
+
+    Returns:
+        The whole factor on sigma. The contract's metrics record it as ``sigma_factor``.
+
+    Raises:
+        CheckpointError: The checkpoint cannot be used.
+        CalibrationError: It has no confidence, or the bounds of sigma leave no fit.
+    """
+    network, contract = load_checkpoint(checkpoint)
+    scale_sigma(network, 1.0)  # says at once where there is no confidence
+    predictor = Predictor(contract, NetworkBackend(network, contract))
+    whole = 1.0
+    for _ in range(MOST_ROUNDS):
+        factor = fit_sigma_factor(_errors(predictor, pairs, camera))
+        if abs(factor - 1) < TOLERANCE:
+            break
+        scale_sigma(network, factor)
+        whole *= factor
+        logger.info("sigma x %.3f on %d images", whole, len(pairs))
+    else:
+        low, high = (math.exp(bound) for bound in ConfidenceHead.LOG_SIGMA_RANGE)
+        raise CalibrationError(
+            f"no factor up to {whole:.3g} puts {ONE_SIGMA_SHARE:.1%} of the errors within one sigma, which lies "
+            f"between {low:.3f} and {high:.2f}: check that {checkpoint} and the pairs belong together"
+        )
+    metrics = contract.metrics
+    if metrics:  # an empty one says that nobody measured
+        metrics = {**metrics, "sigma_factor": whole * metrics.get("sigma_factor", 1.0)}
+    output.parent.mkdir(parents=True, exist_ok=True)
+    save_checkpoint(network, dataclasses.replace(contract, metrics=metrics), output)
+    return whole
+
+
+def _errors(predictor: Predictor, pairs: Sequence[Pair], camera: Camera) -> Iterator[np.ndarray]:
+    for pair in pairs:
+        image_rgb, truth_m = read_pair(pair)
+        predicted = predict_at_image_size(predictor, image_rgb, camera)
+        assert predicted.log_depth_sigma is not None  # the network has a confidence, or we were not here
+        yield errors_in_sigmas(*known_pixels(predicted.depth_m, predicted.log_depth_sigma, truth_m))

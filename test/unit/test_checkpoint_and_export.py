@@ -1,0 +1,88 @@
+"""Checkpoints come back as they were, and both export formats answer as PyTorch does, confidence included."""
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="depth_training needs the train extra")
+
+from depth_estimation_ros.inference import load_predictor  # noqa: E402
+from depth_training.checkpoint import build_contract, load_checkpoint, save_checkpoint  # noqa: E402
+from depth_training.config import DataConfig, NetworkConfig, TrainingConfig  # noqa: E402
+from depth_training.evaluation import open_model  # noqa: E402
+from depth_training.export import export_checkpoint  # noqa: E402
+from depth_training.network.depth_network import DepthNetwork  # noqa: E402
+
+SIZES = [(72, 96), (96, 72), (66, 130), (64, 64)]
+
+
+def network_config(confidence: bool) -> NetworkConfig:
+    return NetworkConfig(
+        widths=[16, 12, 8, 8],
+        bottleneck_width=16,
+        light_decoder=True,
+        global_context=True,
+        head="log_depth",
+        confidence=confidence,
+    )
+
+
+@pytest.fixture(scope="module", params=[True, False], ids=["confidence", "depth_alone"])
+def checkpoint(request, tmp_path_factory):
+    torch.manual_seed(0)
+    config = TrainingConfig(network=network_config(request.param), data=DataConfig(pairs="some/train.csv"))
+    network = DepthNetwork(config.network).to(memory_format=torch.channels_last).train()
+    with torch.no_grad():  # statistics and outputs that differ from place to place
+        for _ in range(3):
+            network(torch.rand(4, 3, 64, 64))
+        network.head.conv.weight *= 5
+        if network.confidence is not None:
+            network.confidence.conv.weight *= 5
+    path = tmp_path_factory.mktemp("checkpoint") / "model.safetensors"
+    contract = build_contract(config, {"abs_rel": 0.5})
+    save_checkpoint(network, contract, path)
+    return path, network.eval(), contract
+
+
+def test_a_checkpoint_comes_back_as_it_was(checkpoint):
+    path, network, contract = checkpoint
+    loaded, loaded_contract = load_checkpoint(path)
+    assert loaded.config == network.config
+    assert loaded_contract == contract
+    assert not loaded.training
+    expected = network.state_dict()
+    actual = loaded.state_dict()
+    assert list(actual) == list(expected)
+    assert all(torch.equal(actual[name], expected[name]) for name in expected)
+
+
+def test_the_contract_names_the_outputs_there_are(checkpoint):
+    _, network, contract = checkpoint
+    names = ("depth", "log_depth_sigma") if network.config.confidence else ("depth",)
+    assert contract.output.names == names
+    assert contract.output.confidence_meaning == (names[1] if len(names) > 1 else None)
+
+
+@pytest.mark.parametrize(
+    ("checkpoint", "suffix", "half"),
+    [(True, ".onnx", True), (True, ".pt2", False), (False, ".onnx", False)],  # each takes many seconds
+    indirect=["checkpoint"],
+)
+def test_an_exported_model_answers_as_pytorch_does(checkpoint, tmp_path, suffix, half):
+    path, network, contract = checkpoint
+    kept = export_checkpoint(path, tmp_path / "kept.safetensors", half)  # with the same rounding of weights
+    reference = open_model(str(kept), "cpu")
+    exported = load_predictor(export_checkpoint(path, tmp_path / f"m{suffix}", half), device="cpu")
+    assert exported.contract == contract
+    random = np.random.default_rng(1)
+    for size in SIZES:
+        image_rgb = random.integers(0, 256, (*size, 3), np.uint8)
+        expected, actual = reference.predict(image_rgb, 1.3), exported.predict(image_rgb, 1.3)
+        assert actual.depth_m.shape == size
+        np.testing.assert_allclose(actual.depth_m, expected.depth_m, rtol=1e-3)
+        if not network.config.confidence:
+            assert actual.log_depth_sigma is None
+            assert expected.log_depth_sigma is None
+            continue
+        assert actual.log_depth_sigma.shape == size
+        assert np.ptp(actual.log_depth_sigma) > 0.01  # or the comparison would prove nothing
+        np.testing.assert_allclose(actual.log_depth_sigma, expected.log_depth_sigma, rtol=1e-3)

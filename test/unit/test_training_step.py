@@ -1,0 +1,77 @@
+"""One step of training, outside the trainer: which terms make the loss, and what learns from them."""
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="depth_training needs the train extra")
+
+from depth_training.config import LossConfig, NetworkConfig, OptimiserConfig, TrainingConfig  # noqa: E402
+from depth_training.losses import confidence_nll  # noqa: E402
+from depth_training.training import DepthModule  # noqa: E402
+
+pytestmark = pytest.mark.filterwarnings("ignore:You are trying to `self.log")
+
+
+def build_module(confidence: bool, **loss) -> DepthModule:
+    torch.manual_seed(0)
+    network = NetworkConfig(
+        freeze_encoder=False,
+        frozen_stages=3,
+        widths=[16, 12, 8, 8],
+        bottleneck_width=16,
+        light_decoder=True,
+        head="log_depth",
+        confidence=confidence,
+    )
+    config = TrainingConfig(
+        network=network,
+        encoder_weights=None,  # random
+        loss=LossConfig(name="log_depth", **loss),
+        optimiser=OptimiserConfig(learning_rate=1e-2, weight_decay=0.1),
+    )
+    return DepthModule(config).train()
+
+
+@pytest.fixture
+def batch() -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    truth_m = 0.5 + 5 * torch.rand(2, 1, 64, 96, generator=generator)
+    truth_m[:, :, :8] = 0
+    return torch.randint(0, 256, (2, 3, 64, 96), dtype=torch.uint8, generator=generator), truth_m
+
+
+def test_the_confidence_adds_its_weighted_likelihood_to_the_loss_and_nothing_else(batch):
+    without = build_module(False).training_step(batch, 0)
+    for weight in (0.0, 0.5):
+        module = build_module(True, confidence_weight=weight)
+        module.load_state_dict(build_module(False).state_dict(), strict=False)
+        depth_m, sigma = module._predict(batch[0])
+        truth_m = batch[1][:, :, 1::2, 1::2]  # nearest-exact of half the size
+        expected = without + weight * confidence_nll(sigma, depth_m, truth_m)
+        torch.testing.assert_close(module.training_step(batch, 0), expected)
+
+
+@pytest.mark.parametrize("confidence", [True, False])
+def test_a_step_moves_all_that_learns_and_no_frozen_stage(batch, confidence):
+    module = build_module(confidence)
+    before = {name: value.detach().clone() for name, value in module.network.state_dict().items()}
+    optimiser = module.configure_optimizers()
+    module.training_step(batch, 0).backward()
+    optimiser.step()
+    after = module.network.state_dict()
+    moved = {name for name in after if not torch.equal(after[name], before[name])}
+    stages = {int(name.split(".")[2]) for name in moved if name.startswith("encoder.")}
+    assert stages == set(range(3, 19))
+    assert not any("running" in name for name in moved if name.startswith("encoder."))
+    parts = {name.split(".")[0] for name in moved}
+    assert parts == {"encoder", "decoder", "head"} | ({"confidence"} if confidence else set())
+
+
+@pytest.mark.parametrize("confidence", [True, False])
+def test_validation_judges_the_depth_alone(confidence):
+    module = build_module(confidence).eval()
+    image = torch.randint(0, 256, (1, 3, 60, 80), dtype=torch.uint8)
+    with torch.inference_mode():
+        module.validation_step((image, torch.full((1, 1, 480, 640), 2.0)), 0)
+        depth_m = module._predict(image)[0]
+    metrics = module.validation_metrics.compute()
+    assert metrics["abs_rel"] == pytest.approx((depth_m.mean() / 2 - 1).abs().item(), rel=0.05)
