@@ -1,7 +1,8 @@
-"""Pairs as training tensors: a virtual camera's crop, then the paper's augmentations (section 2.2)."""
+"""Pairs as training tensors: a virtual camera's view, then the paper's augmentations (section 2.2)."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import cv2
@@ -13,7 +14,9 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 from depth_training.config import DataConfig
+from depth_training.data.intrinsics import Intrinsics
 from depth_training.data.pairs import Pair, read_pair
+from depth_training.data.virtual_camera import VirtualCamera, choose_window, render_view
 
 
 class MeanGrayscale(v2.Transform):
@@ -42,35 +45,35 @@ def uniform(low: float, high: float) -> float:
     return low + (high - low) * torch.rand(()).item()
 
 
-def virtual_camera_crop(
-    image_rgb: np.ndarray, depth_m: np.ndarray, config: DataConfig, zoom: float, place: tuple[float, float]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Cut out what a camera with a ``zoom`` times longer lens would see, in the training camera's terms.
+def source_matrix(pair: Pair, config: DataConfig, image_size: tuple[int, int]) -> np.ndarray:
+    """(3, 3) intrinsics of the camera that took a pair: its own, else the configuration's at this (H, W)."""
+    if pair.intrinsics is not None:
+        return pair.intrinsics.matrix(image_size)
+    s_y, s_x = image_size[0] / config.camera_height, image_size[1] / config.camera_width
+    return Intrinsics(config.fx * s_x, config.fy * s_y).matrix(image_size)
 
-    A zoomed image looks like the training camera's view of a scene ``zoom`` times nearer, so the depth is divided by
-    the zoom: the same correction, in reverse, that the runtime applies for other cameras.
 
-    Args:
-        image_rgb: (H, W, 3) uint8.
-        depth_m: (H, W) float32 metres.
-        config: Crop and native sizes.
-        zoom: At least 1; the crop is ``zoom`` times smaller before it is resized.
-        place: Where the crop lies in the free space, (row, column) in 0..1.
+def training_focal(config: DataConfig) -> tuple[float, float]:
+    """(fx, fy) of the training camera in pixels at network resolution: every target is told in its terms."""
+    return (
+        config.fx * config.native_width / config.camera_width,
+        config.fy * config.native_height / config.camera_height,
+    )
 
-    Returns:
-        image (height, width, 3) uint8 and depth (height, width) float32 metres.
+
+def canonical_factor(k_virtual: np.ndarray, config: DataConfig) -> float:
+    """What a depth seen at another focal length is multiplied by to be told in the training camera's terms.
+
+    A longer lens shows a scene as the training camera would a nearer one: the runtime's correction, in reverse.
     """
-    full_height, full_width = depth_m.shape
-    crop_height = min(round(config.height * full_height / config.native_height / zoom), full_height - 2 * config.border)
-    crop_width = min(round(config.width * full_width / config.native_width / zoom), full_width - 2 * config.border)
-    top = config.border + round(place[0] * (full_height - 2 * config.border - crop_height))
-    left = config.border + round(place[1] * (full_width - 2 * config.border - crop_width))
-    window = np.s_[top : top + crop_height, left : left + crop_width]
-    size = (config.width, config.height)
-    image = cv2.resize(image_rgb[window], size, interpolation=cv2.INTER_AREA)
-    # Nearest keeps unknown pixels and edges as they are: a mean across an edge is a depth that nothing has.
-    depth = cv2.resize(depth_m[window], size, interpolation=cv2.INTER_NEAREST_EXACT)
-    return image, depth / zoom
+    fx, fy = training_focal(config)
+    return math.sqrt(fx * fy / (k_virtual[0, 0] * k_virtual[1, 1]))
+
+
+def canonical_crop(k: np.ndarray, config: DataConfig, size: tuple[int, int]) -> tuple[float, float]:
+    """(height, width) in source pixels of a view of ``size`` (h, w) at the training camera's focal length."""
+    fx, fy = training_focal(config)
+    return size[0] * k[1, 1] / fy, size[1] * k[0, 0] / fx
 
 
 class TrainingPairs(Dataset):
@@ -86,15 +89,28 @@ class TrainingPairs(Dataset):
 
     def __getitem__(self, item: int) -> tuple[Tensor, Tensor]:
         """Read, crop and augment one pair with torch's random numbers."""
-        config = self.config
-        image_rgb, depth_m = read_pair(self.pairs[item])
-        zoomed = torch.rand(()).item() < config.zoom
-        zoom = uniform(config.zoom_least, config.zoom_greatest) if zoomed else 1.0
-        image_rgb, depth_m = virtual_camera_crop(image_rgb, depth_m, config, zoom, (uniform(0, 1), uniform(0, 1)))
+        pair, config = self.pairs[item], self.config
+        image_rgb, depth_m = read_pair(pair)
+        k = source_matrix(pair, config, depth_m.shape)
+        camera = self._draw_camera(k, depth_m.shape)
+        image_rgb, depth_m = render_view(image_rgb, depth_m, k, camera, config.border)
+        depth_m *= np.float32(canonical_factor(camera.matrix(k), config))
         image = tv_tensors.Image(torch.from_numpy(image_rgb).permute(2, 0, 1))
         depth = tv_tensors.Mask(torch.from_numpy(depth_m)[None])
         image, depth = self.augmentation(image, depth)
         return image.as_subclass(Tensor).contiguous(), self._dequantise(depth.as_subclass(Tensor))
+
+    def _draw_camera(self, k: np.ndarray, image_size: tuple[int, int]) -> VirtualCamera:
+        config = self.config
+        zoomed = torch.rand(()).item() < config.zoom
+        zoom = uniform(config.zoom_least, config.zoom_greatest) if zoomed else 1.0
+        size = (config.height, config.width)
+        place = (uniform(0, 1), uniform(0, 1))
+        window = choose_window(image_size, canonical_crop(k, config, size), zoom, place, config.border)
+        # Drawn only where asked for, so that a run without rotations repeats the random numbers it always had.
+        roll = uniform(-config.rotation_deg, config.rotation_deg) if config.rotation_deg else 0.0
+        pitch, yaw = (uniform(-config.tilt_deg, config.tilt_deg) if config.tilt_deg else 0.0 for _ in range(2))
+        return VirtualCamera(window, size, (roll, pitch, yaw))
 
     def _dequantise(self, depth_m: Tensor) -> Tensor:
         noise = (2 * torch.rand_like(depth_m) - 1) * self.config.dequantise_m
@@ -102,20 +118,33 @@ class TrainingPairs(Dataset):
 
 
 class FullPairs(Dataset):
-    """Whole images at native size with whole depth maps, for validation: no crop, no augmentation.
+    """Whole images at native size with whole depth maps, for validation: no augmentation.
 
-    Yields image (3, native_height, native_width) uint8 RGB and depth (1, H, W) float32 metres at full size.
+    Yields image (3, native_height, native_width) uint8 RGB and depth (1, camera_height, camera_width) float32 metres.
+    A camera other than the training camera is shown at the training focal length, or as near as its image fills, cut
+    to the middle, with its depth in the training camera's terms: as the runtime chooses the network's size.
     """
 
     def __init__(self, pairs: Sequence[Pair], config: DataConfig):
         self.pairs = list(pairs)
-        self.size = (config.native_width, config.native_height)
+        self.config = config
 
     def __len__(self) -> int:
         return len(self.pairs)
 
     def __getitem__(self, item: int) -> tuple[Tensor, Tensor]:
         """Read one pair and resize its image."""
-        image_rgb, depth_m = read_pair(self.pairs[item])
-        image_rgb = cv2.resize(image_rgb, self.size, interpolation=cv2.INTER_AREA)
+        pair, config = self.pairs[item], self.config
+        image_rgb, depth_m = read_pair(pair)
+        k = source_matrix(pair, config, depth_m.shape)
+        native = (config.native_height, config.native_width)
+        top, left, height, width = choose_window(depth_m.shape, canonical_crop(k, config, native), 1.0, (0.5, 0.5))
+        seen = np.s_[top : top + height, left : left + width]
+        image_rgb = cv2.resize(image_rgb[seen], native[::-1], interpolation=cv2.INTER_AREA)
+        if (height, width) != (config.camera_height, config.camera_width):
+            size = (config.camera_width, config.camera_height)
+            depth_m = cv2.resize(depth_m[seen], size, interpolation=cv2.INTER_NEAREST_EXACT)
+        else:
+            depth_m = np.ascontiguousarray(depth_m[seen])
+        depth_m *= np.float32(canonical_factor(VirtualCamera((top, left, height, width), native).matrix(k), config))
         return torch.from_numpy(image_rgb).permute(2, 0, 1), torch.from_numpy(depth_m)[None]
