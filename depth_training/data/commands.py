@@ -89,7 +89,11 @@ def prepare(
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console) as progress:
         total = math.ceil(opened.count / every)
-        result = run_preparation(progress.track(samples, total, description=kind), output, fallback, lossless)
+        try:
+            result = run_preparation(progress.track(samples, total, description=kind), output, fallback, lossless)
+        except KeyboardInterrupt as interrupt:
+            console.print("interrupted: nothing was kept", style="red")
+            raise typer.Exit(130) from interrupt
     for name, reason in result.unreadable[:SHOWN_UNREADABLE]:
         logger.warning("left out %s: %s", name, reason)
     left_out = f", {len(result.unreadable)} left out (unreadable.csv)" if result.unreadable else ""

@@ -232,7 +232,7 @@ def _samples(path: Path, image: _Stream, depth: _Stream, matches: np.ndarray, re
             waiting[connection.topic] = (data, connection.msgtype)
             if len(waiting) < 2:
                 continue
-            messages = {topic: _deserialiser(bag, *raw) for topic, raw in pending.pop(place).items()}
+            messages = {topic: _deserialiser(bag.typestore, *raw) for topic, raw in pending.pop(place).items()}
             stamp_ns = image.stamps_ns[matches[place, 0]]
             name = f"{image.topic} at {stamp_ns / 1e9:.3f} s"
             scene = f"{path.stem}/{(stamp_ns - start_ns) // SCENE_NS:04}"
@@ -240,8 +240,8 @@ def _samples(path: Path, image: _Stream, depth: _Stream, matches: np.ndarray, re
             yield Sample(name, int(matches[place, 0]), scene, read)
 
 
-def _deserialiser(bag: Any, data: bytes, msgtype: str) -> Callable[[], Any]:
-    return lambda: bag.deserialize(data, msgtype)
+def _deserialiser(typestore: Any, data: bytes, msgtype: str) -> Callable[[], Any]:
+    return lambda: typestore.deserialize_cdr(data, msgtype)
 
 
 def _reader(image: Callable[[], Any], depth: Callable[[], Any], rectifier: Rectifier, name: str) -> Callable[[], Frame]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
 from pathlib import Path, PurePosixPath
 
 import pandas as pd
@@ -34,45 +33,42 @@ def open_densedepth(path: Path, split: str = "train") -> Source:
         raise PairsError(f"unknown split {split!r}: choose train or test")
     if path.is_dir() and not (path / LISTS[split]).exists() and (path.parent / LISTS[split]).exists():
         path = path.parent
-    with ExitStack() as stack:
-        read_bytes = _opener(path, stack)
-        try:
-            lines = read_bytes(LISTS[split])
-        except (KeyError, FileNotFoundError) as error:
-            raise PairsError(
-                f"{path} has no {LISTS[split]}: give DenseDepth's nyu_data.zip, or the folder it was unpacked into"
-            ) from error
+    read_bytes = _opener(path)
+    try:
+        lines = read_bytes(LISTS[split])
+    except (KeyError, FileNotFoundError) as error:
+        raise PairsError(
+            f"{path} has no {LISTS[split]}: give DenseDepth's nyu_data.zip, or the folder it was unpacked into"
+        ) from error
     try:
         table = pd.read_csv(io.BytesIO(lines), header=None, dtype=str)
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise PairsError(f"{LISTS[split]} of {path} is no list of pairs ({error}): unpack or download again") from error
     if table.shape[1] < 2:
         raise PairsError(f"{LISTS[split]} of {path} has {table.shape[1]} column: each line must be image,depth")
-    return Source(len(table), _samples(path, table, split))
+    return Source(len(table), _samples(path, read_bytes, table, split))
 
 
-def _samples(path: Path, table: pd.DataFrame, split: str) -> Iterator[Sample]:
-    with ExitStack() as stack:
-        read_bytes = _opener(path, stack)
-        for index, (image, depth) in enumerate(zip(table[0], table[1], strict=True)):
+def _samples(path: Path, read_bytes: Callable[[str], bytes], table: pd.DataFrame, split: str) -> Iterator[Sample]:
+    for index, (image, depth) in enumerate(zip(table[0], table[1], strict=True)):
 
-            def read(image: str = image, depth: str = depth) -> Frame:
-                try:
-                    image_data, depth_data = read_bytes(image), read_bytes(depth)
-                except (KeyError, FileNotFoundError, TypeError, zipfile.BadZipFile) as error:
-                    raise PairsError(f"{image}, {depth} cannot be read from {path} ({error})") from error
-                depth_m = decode_depth_file(depth_data, UNITS[split], depth)
-                image_rgb = decode_image_file(image_data, image)
-                return Frame(image_rgb, depth_m, NYU_INTRINSICS, encoded_image(image_data, image))
+        def read(image: str = image, depth: str = depth) -> Frame:
+            try:
+                image_data, depth_data = read_bytes(image), read_bytes(depth)
+            except (KeyError, FileNotFoundError, TypeError, zipfile.BadZipFile) as error:
+                raise PairsError(f"{image}, {depth} cannot be read from {path} ({error})") from error
+            depth_m = decode_depth_file(depth_data, UNITS[split], depth)
+            image_rgb = decode_image_file(image_data, image)
+            return Frame(image_rgb, depth_m, NYU_INTRINSICS, encoded_image(image_data, image))
 
-            scene = PurePosixPath(image).parent.name if split == "train" else ""
-            yield Sample(str(image), index, scene, read)
+        scene = PurePosixPath(str(image)).parent.name if split == "train" else ""
+        yield Sample(str(image), index, scene, read)
 
 
-def _opener(path: Path, stack: ExitStack) -> Callable[[str], bytes]:
+def _opener(path: Path) -> Callable[[str], bytes]:
     if path.is_dir():
         return lambda name: path.joinpath(name).read_bytes()
     if not zipfile.is_zipfile(path):
         fault = "is no zip file, or is cut off" if path.exists() else "does not exist"
         raise PairsError(f"{path} {fault}: give DenseDepth's nyu_data.zip, or the folder it was unpacked into")
-    return stack.enter_context(zipfile.ZipFile(path)).read
+    return zipfile.ZipFile(path).read

@@ -52,15 +52,15 @@ def open_nyu_mat(path: Path, split: str = "all", splits_file: Path | None = None
 
 
 def _samples(h5py, path: Path, key: str, indices: Sequence[int]) -> Iterator[Sample]:
-    with h5py.File(path) as file:
-        for index in indices:
+    file = h5py.File(path)
+    for index in indices:
 
-            def read(index: int = index) -> Frame:
-                image_rgb = np.ascontiguousarray(file["images"][index].transpose(2, 1, 0))  # (3, W, H) -> (H, W, 3)
-                depth_m = np.ascontiguousarray(file[key][index].T)
-                return Frame(image_rgb, to_metres(depth_m, "m", f"{path.name}[{index}]"), NYU_INTRINSICS)
+        def read(index: int = index) -> Frame:
+            image_rgb = np.ascontiguousarray(file["images"][index].transpose(2, 1, 0))  # (3, W, H) -> (H, W, 3)
+            depth_m = np.ascontiguousarray(file[key][index].T)
+            return Frame(image_rgb, to_metres(depth_m, "m", f"{path.name}[{index}]"), NYU_INTRINSICS)
 
-            yield Sample(f"{path.name}[{index}]", index, _scene(file, index), read)
+        yield Sample(f"{path.name}[{index}]", index, _scene(file, index), read)
 
 
 def _scene(file, index: int) -> str:

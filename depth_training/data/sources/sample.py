@@ -36,7 +36,6 @@ class Sample:
         index: Place in the recording.
         scene: Room or recording; empty where unknown.
         read: Reads the frame; raises PairsError, with the reason, where this pair alone cannot be used.
-            Call it before the next sample is asked for.
     """
 
     name: str
