@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import itertools
 import logging
 import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
+import cv2
+import torch
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
 
 from depth_training.data.intrinsics import Intrinsics
-from depth_training.data.pairs import PairsError
+from depth_training.data.pairs import PairsError, read_pairs
 from depth_training.data.prepare import prepare as run_preparation
+from depth_training.data.prepare import thin
 from depth_training.data.sources import KINDS, detect_kind
 from depth_training.data.sources.bag import BagOptions, open_bag
 from depth_training.data.sources.bts import open_bts
@@ -85,7 +88,7 @@ def prepare(
     if kind not in openers:
         raise PairsError(f"unknown kind {kind!r}: choose auto, {', '.join(KINDS)}")
     opened = openers[kind]()
-    samples = itertools.islice(opened.samples, 0, None, every)
+    samples = thin(opened.samples, every)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console) as progress:
         total = math.ceil(opened.count / every)
@@ -119,6 +122,45 @@ def _fallback(fx: float | None, fy: float | None, cx: float | None, cy: float | 
     return Intrinsics(fx, fy, cx, cy)
 
 
+def benchmark_data(
+    pairs: Annotated[Path, typer.Option(help="CSV file of pairs, such as `prepare` writes.")],
+    preset: Annotated[Path | None, typer.Option(help="Crop and augmentation as this preset has them.")] = None,
+    workers: Annotated[int, typer.Option(min=0, help="Loader processes.")] = 1,
+    batch_size: Annotated[int, typer.Option(min=1, help="Images per batch.")] = 8,
+    limit: Annotated[int, typer.Option(min=8, help="Use so many pairs at most.")] = 400,
+) -> None:
+    """Time the way from files to training batches, stage by stage, and against PIL with torchvision.
+
+    Both loaders draw the same random numbers and do the same work; how far their tensors differ is printed first. Cold: files dropped from the
+    system's memory before. Warm: files read just before.
+    """
+    from depth_training.config import load_config
+    from depth_training.data import benchmark
+    from depth_training.data.dataset import TrainingPairs
+
+    cv2.setNumThreads(1)
+    torch.set_num_threads(1)
+    config = load_config(preset, [f"data.pairs={pairs}"]).data
+    listed = read_pairs(pairs)[:limit]
+    loaders = {"ours": TrainingPairs(listed, config), "PIL and torchvision": benchmark.PillowPairs(listed, config)}
+    levels, share = benchmark.greatest_difference(listed[:16], config)
+    console.print(f"greatest difference of the two loaders: {levels} of 255 in the image, {share:.1e} of the depth")
+    stages = Table("stage, one thread", "images/s", "processor ms")
+    for name, rate in benchmark.stage_rates(listed, config, batch_size).items():
+        stages.add_row(name, f"{rate:.0f}", f"{1000 / rate:.2f}")
+    console.print(stages)
+    table = Table("", *loaders, "ratio", title=f"images/s, {workers} workers, batches of {batch_size}")
+    for state in ("cold", "warm"):
+        rates = []
+        for dataset in loaders.values():
+            if state == "cold":
+                benchmark.forget(listed)
+            rates.append(benchmark.loader_rate(dataset, len(listed), batch_size, workers))
+        table.add_row(state, *(f"{rate:.0f}" for rate in rates), f"{rates[0] / rates[1]:.2f}")
+    console.print(table)
+
+
 def register(app: Any) -> None:
     """Add the commands to the command line."""
     app.command()(prepare)
+    app.command()(benchmark_data)

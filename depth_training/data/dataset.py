@@ -11,33 +11,12 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision import tv_tensors
-from torchvision.transforms import v2
 
 from depth_training.config import DataConfig
+from depth_training.data.augmentation import build_augmentation
 from depth_training.data.intrinsics import Intrinsics
 from depth_training.data.pairs import Pair, read_pair
 from depth_training.data.virtual_camera import VirtualCamera, choose_window, render_view
-
-
-class MeanGrayscale(v2.Transform):
-    """Replace the colours by the mean of R, G and B (paper, section 3.4; not the luma that libraries use)."""
-
-    def transform(self, inpt: Tensor, params: dict) -> Tensor:
-        """Average the channels of an image; a depth map stays as it is."""
-        if not isinstance(inpt, tv_tensors.Image):
-            return inpt
-        return tv_tensors.wrap(inpt.float().mean(dim=-3, keepdim=True).to(inpt.dtype).expand_as(inpt), like=inpt)
-
-
-def build_augmentation(config: DataConfig) -> v2.Transform:
-    """Compose the augmentations that act on (image, depth) together or on the image's colours alone."""
-    steps: list[v2.Transform] = [v2.RandomHorizontalFlip(config.flip)]
-    if config.jitter:
-        strength = config.jitter
-        steps.append(v2.ColorJitter(brightness=strength, contrast=strength, saturation=strength, hue=strength / 10))
-    steps.append(v2.RandomApply([v2.RandomChannelPermutation()], p=config.channel_swap))
-    steps.append(v2.RandomApply([MeanGrayscale()], p=config.grayscale))
-    return v2.Compose(steps)
 
 
 def uniform(low: float, high: float) -> float:
@@ -92,15 +71,16 @@ class TrainingPairs(Dataset):
         pair, config = self.pairs[item], self.config
         image_rgb, depth_m = read_pair(pair)
         k = source_matrix(pair, config, depth_m.shape)
-        camera = self._draw_camera(k, depth_m.shape)
+        camera = self.draw_camera(k, depth_m.shape)
         image_rgb, depth_m = render_view(image_rgb, depth_m, k, camera, config.border)
         depth_m *= np.float32(canonical_factor(camera.matrix(k), config))
         image = tv_tensors.Image(torch.from_numpy(image_rgb).permute(2, 0, 1))
         depth = tv_tensors.Mask(torch.from_numpy(depth_m)[None])
         image, depth = self.augmentation(image, depth)
-        return image.as_subclass(Tensor).contiguous(), self._dequantise(depth.as_subclass(Tensor))
+        return image.as_subclass(Tensor).contiguous(), self.dequantise(depth.as_subclass(Tensor))
 
-    def _draw_camera(self, k: np.ndarray, image_size: tuple[int, int]) -> VirtualCamera:
+    def draw_camera(self, k: np.ndarray, image_size: tuple[int, int]) -> VirtualCamera:
+        """Draw what to show of an image of (H, W) pixels, with torch's random numbers."""
         config = self.config
         zoomed = torch.rand(()).item() < config.zoom
         zoom = uniform(config.zoom_least, config.zoom_greatest) if zoomed else 1.0
@@ -112,7 +92,8 @@ class TrainingPairs(Dataset):
         pitch, yaw = (uniform(-config.tilt_deg, config.tilt_deg) if config.tilt_deg else 0.0 for _ in range(2))
         return VirtualCamera(window, size, (roll, pitch, yaw))
 
-    def _dequantise(self, depth_m: Tensor) -> Tensor:
+    def dequantise(self, depth_m: Tensor) -> Tensor:
+        """Hide the steps of stored depth under noise; unknown stays unknown."""
         noise = (2 * torch.rand_like(depth_m) - 1) * self.config.dequantise_m
         return torch.where(depth_m > 0, (depth_m + noise).clamp(min=1e-3), depth_m)
 

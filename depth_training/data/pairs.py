@@ -52,7 +52,7 @@ def read_pairs(csv: Path) -> list[Pair]:
     indices = pd.Series(range(len(table))) if index_column is None else numbers(table, index_column, csv)
     if indices.isna().any():
         raise PairsError(f"pairs file {csv} leaves {index_column} empty in some rows: fill it in all rows or in none")
-    scenes = table["scene"].fillna("").astype(str) if "scene" in table.columns else [""] * len(table)
+    scenes = table["scene"].astype(object).fillna("").astype(str) if "scene" in table.columns else [""] * len(table)
     return [
         Pair(csv.parent / image, csv.parent / depth, int(index), camera, scene)
         for image, depth, index, camera, scene in zip(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import errno
+import itertools
 import math
 import os
 import shutil
@@ -83,6 +85,15 @@ def prepare(
         result = _write_all(samples, folder, fallback, lossless)
     result.pairs = output / "pairs.csv"
     return result
+
+
+def thin(samples: Iterable[Sample], every: int) -> Iterator[Sample]:
+    """Take one sample of every so many.
+
+    Where no scene is known, neighbours are told by their index, so it is divided: what was next to each other stays so.
+    """
+    for sample in itertools.islice(samples, 0, None, every):
+        yield sample if sample.scene else dataclasses.replace(sample, index=sample.index // every)
 
 
 @contextlib.contextmanager

@@ -112,10 +112,13 @@ def render_view(
 def _warp(
     image_rgb: np.ndarray, depth_m: np.ndarray, k: np.ndarray, camera: VirtualCamera, border: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    seen = np.s_[border : depth_m.shape[0] - border, border : depth_m.shape[1] - border]
-    image_rgb, depth_m = image_rgb[seen], depth_m[seen]
-    k_seen = k - [[0.0, 0.0, border], [0.0, 0.0, border], [0.0, 0.0, 0.0]]
     to_real_ray = camera.rotation.T @ np.linalg.inv(camera.matrix(k))  # virtual pixel -> ray of the real camera
+    top, left, bottom, right = _seen_box(k @ to_real_ray, camera.size, depth_m.shape, border)
+    if top >= bottom or left >= right:
+        image = np.full((*camera.size, 3), IMAGENET_MEAN_RGB, image_rgb.dtype)
+        return image, np.zeros(camera.size, np.float32)
+    image_rgb, depth_m = image_rgb[top:bottom, left:right], depth_m[top:bottom, left:right]
+    k_seen = k - [[0.0, 0.0, left], [0.0, 0.0, top], [0.0, 0.0, 0.0]]
 
     # Interpolation looks at two pixels per direction, so what is shown smaller is averaged first.
     steps = (max(1.0, side / shown) for side, shown in zip(camera.window[2:], camera.size, strict=True))
@@ -132,3 +135,22 @@ def _warp(
     along_u, along_v, constant = to_real_ray[2]
     ray_z = along_u * np.arange(size[0]) + (along_v * np.arange(size[1]) + constant)[:, None]
     return image, (depth / ray_z).astype(np.float32)
+
+
+def _seen_box(
+    to_real: np.ndarray, size: tuple[int, int], image_size: tuple[int, int], border: int
+) -> tuple[int, int, int, int]:
+    """(top, left, bottom, right) of the pixels that a view needs: less to average than the whole image."""
+    height, width = size
+    corners = to_real @ np.array([[0, width - 1, 0, width - 1], [0, 0, height - 1, height - 1], [1, 1, 1, 1]], float)
+    column, row = corners[:2] / corners[2]
+    # Room for what averaging and interpolation look at beyond the outermost ray.
+    margin = 2 + math.ceil(2 * max(1.0, np.ptp(row) / height, np.ptp(column) / width))
+    top, bottom = math.floor(row.min()) - margin, math.ceil(row.max()) + margin
+    left, right = math.floor(column.min()) - margin, math.ceil(column.max()) + margin
+    return (
+        max(border, top),
+        max(border, left),
+        min(image_size[0] - border, bottom),
+        min(image_size[1] - border, right),
+    )

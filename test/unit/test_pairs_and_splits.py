@@ -10,7 +10,8 @@ from hypothesis import given  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 
 from depth_training.config import DataConfig  # noqa: E402
-from depth_training.data.dataset import FullPairs, MeanGrayscale, TrainingPairs  # noqa: E402
+from depth_training.data.augmentation import ColourJitter, MeanGrayscale, shift_hue  # noqa: E402
+from depth_training.data.dataset import FullPairs, TrainingPairs  # noqa: E402
 from depth_training.data.intrinsics import Intrinsics  # noqa: E402
 from depth_training.data.pairs import Pair, PairsError, read_depth, read_pair, read_pairs  # noqa: E402
 from depth_training.data.splits import consecutive_blocks, split_pairs  # noqa: E402
@@ -144,6 +145,34 @@ def test_grayscale_is_the_mean_of_the_channels_and_spares_the_depth():
     gray, same = MeanGrayscale()(image, depth)
     assert gray.unique().tolist() == [70]
     assert torch.equal(same, depth)
+
+
+@pytest.mark.parametrize("turns", [-0.5, -0.07, 0.0, 0.025, 0.4])
+def test_the_hue_is_torchvision_s_within_one_level(turns):
+    from torchvision.transforms.v2 import functional as F
+
+    image = torch.randint(0, 256, (3, 60, 80), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    image[:, :4] = torch.tensor([0, 128, 255, 7], dtype=torch.uint8)[:, None]  # greys have no hue
+    expected, actual = F.adjust_hue(image, turns).int(), shift_hue(image, turns).int()
+    assert (expected - actual).abs().max() <= 1
+    assert (expected == actual).float().mean() > 0.99
+
+
+def test_colour_jitter_draws_and_does_what_torchvision_s_does():
+    from torchvision import tv_tensors
+    from torchvision.transforms import v2
+
+    image = tv_tensors.Image(torch.randint(0, 256, (3, 32, 40), dtype=torch.uint8))
+    depth = tv_tensors.Mask(torch.rand(1, 32, 40))
+    for seed in range(8):
+        results = []
+        for kind in (v2.ColorJitter, ColourJitter):
+            torch.manual_seed(seed)
+            results.append(kind(0.3, 0.3, 0.3, 0.05)(image, depth))
+        (expected, _), (actual, same) = results
+        assert (expected.int() - actual.int()).abs().max() <= 2  # a level of the hue, widened by contrast
+        assert isinstance(actual, tv_tensors.Image)
+        assert torch.equal(same, depth)
 
 
 def test_validation_images_are_whole_and_native(pair):

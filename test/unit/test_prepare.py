@@ -161,7 +161,7 @@ def test_the_command_tells_the_source_by_its_name(listed, tmp_path):
     result = run(listed, "--output", tmp_path / "out", "--every", 3, "--fx", 500)
     assert result.exit_code == 0, result.output
     pairs = read_pairs(tmp_path / "out" / "pairs.csv")
-    assert [pair.index for pair in pairs] == [0, 3]
+    assert [pair.index for pair in pairs] == [0, 1]  # still neighbours: a split must not part them
     assert pairs[0].intrinsics == Intrinsics(500, 500, 7.5, 5.5)
     assert np.unique(read_pair(pairs[1])[1]) == pytest.approx(2.753)
     assert "2 pairs, median depth 2.75 m" in result.output

@@ -177,7 +177,7 @@ def centred(dataset: TrainingPairs) -> TrainingPairs:
     """The training crop in the middle of the image, where both cameras look."""
     config = dataset.config
     size = (config.height, config.width)
-    dataset._draw_camera = lambda k, image_size: VirtualCamera(
+    dataset.draw_camera = lambda k, image_size: VirtualCamera(
         choose_window(image_size, canonical_crop(k, config, size), 1.0, (0.5, 0.5)), size
     )
     return dataset
