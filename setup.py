@@ -48,6 +48,7 @@ TRAIN = [
     "rosbags-image",
     "h5py",
     "scipy",
+    "pillow",  # benchmark-data compares with it
 ]
 TEST = ["pytest<9", "pytest-timeout", "hypothesis", "ruff", "mypy", "pyyaml"]
 

@@ -131,8 +131,8 @@ def benchmark_data(
 ) -> None:
     """Time the way from files to training batches, stage by stage, and against PIL with torchvision.
 
-    Both loaders draw the same random numbers and do the same work; how far their tensors differ is printed first. Cold: files dropped from the
-    system's memory before. Warm: files read just before.
+    Both loaders draw the same random numbers and do the same work; how far their tensors differ is printed first.
+    Cold: files dropped from the system's memory before. Warm: files read just before.
     """
     from depth_training.config import load_config
     from depth_training.data import benchmark
