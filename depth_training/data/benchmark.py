@@ -19,9 +19,8 @@ from torchvision.transforms.v2 import functional as F
 
 from depth_training.config import DataConfig
 from depth_training.data.augmentation import ColourJitter, build_augmentation
-from depth_training.data.dataset import TrainingPairs, canonical_factor, source_matrix
-from depth_training.data.pairs import MILLIMETRES_PER_METRE, Pair, read_depth, read_image
-from depth_training.data.virtual_camera import render_view
+from depth_training.data.dataset import TrainingPairs, canonical_factor, canonical_view, source_matrix
+from depth_training.data.pairs import MILLIMETRES_PER_METRE, Pair, read_bgr, read_mm
 
 
 class PillowPairs(Dataset):
@@ -97,11 +96,9 @@ def stage_rates(pairs: Sequence[Pair], config: DataConfig, batch_size: int) -> d
         seconds[stage] += time.thread_time() - start
         return result
 
-    def crop(image_rgb: np.ndarray, depth_m: np.ndarray, pair: Pair) -> tuple[np.ndarray, np.ndarray]:
-        k = source_matrix(pair, config, depth_m.shape)
-        camera = dataset.draw_camera(k, depth_m.shape)
-        image_rgb, depth_m = render_view(image_rgb, depth_m, k, camera, config.border)
-        return image_rgb, depth_m * np.float32(canonical_factor(camera.matrix(k), config))
+    def crop(image_bgr: np.ndarray, depth_mm: np.ndarray, pair: Pair) -> tuple[np.ndarray, np.ndarray]:
+        k = source_matrix(pair, config, depth_mm.shape)
+        return canonical_view(image_bgr, depth_mm, k, dataset.draw_camera(k, depth_mm.shape), config)
 
     def augment(image_rgb: np.ndarray, depth_m: np.ndarray) -> tuple[Tensor, Tensor]:
         image = tv_tensors.Image(torch.from_numpy(image_rgb).permute(2, 0, 1))
@@ -110,9 +107,9 @@ def stage_rates(pairs: Sequence[Pair], config: DataConfig, batch_size: int) -> d
 
     batch: list[tuple[Tensor, Tensor]] = []
     for pair in pairs:
-        image_rgb = timed("read image", read_image, pair.image)
-        depth_m = timed("read depth", read_depth, pair.depth)
-        batch.append(timed("augment", augment, *timed("crop", crop, image_rgb, depth_m, pair)))
+        image_bgr = timed("read image", read_bgr, pair.image)
+        depth_mm = timed("read depth", read_mm, pair.depth)
+        batch.append(timed("augment", augment, *timed("crop", crop, image_bgr, depth_mm, pair)))
         if len(batch) == batch_size or pair is pairs[-1]:
             timed("collate", default_collate, batch)
             batch = []

@@ -15,8 +15,8 @@ from torchvision import tv_tensors
 from depth_training.config import DataConfig
 from depth_training.data.augmentation import build_augmentation
 from depth_training.data.intrinsics import Intrinsics
-from depth_training.data.pairs import Pair, read_pair
-from depth_training.data.virtual_camera import VirtualCamera, choose_window, render_view
+from depth_training.data.pairs import Pair, metres, read_pair, read_stored_pair
+from depth_training.data.virtual_camera import IMAGENET_MEAN_RGB, VirtualCamera, choose_window, render_view
 
 
 def uniform(low: float, high: float) -> float:
@@ -55,6 +55,15 @@ def canonical_crop(k: np.ndarray, config: DataConfig, size: tuple[int, int]) -> 
     return size[0] * k[1, 1] / fy, size[1] * k[0, 0] / fx
 
 
+def canonical_view(
+    image_bgr: np.ndarray, depth_mm: np.ndarray, k: np.ndarray, camera: VirtualCamera, config: DataConfig
+) -> tuple[np.ndarray, np.ndarray]:
+    """Render a stored pair as (h, w, 3) uint8 RGB and (h, w) float32 metres in the training camera's terms."""
+    view_bgr, view_mm = render_view(image_bgr, depth_mm, k, camera, config.border, IMAGENET_MEAN_RGB[::-1])
+    factor = np.float32(canonical_factor(camera.matrix(k), config))
+    return cv2.cvtColor(view_bgr, cv2.COLOR_BGR2RGB), metres(view_mm) * factor
+
+
 class TrainingPairs(Dataset):
     """Augmented training crops: image (3, h, w) uint8 RGB, depth (1, h, w) float32 metres, 0 unknown."""
 
@@ -69,11 +78,9 @@ class TrainingPairs(Dataset):
     def __getitem__(self, item: int) -> tuple[Tensor, Tensor]:
         """Read, crop and augment one pair with torch's random numbers."""
         pair, config = self.pairs[item], self.config
-        image_rgb, depth_m = read_pair(pair)
-        k = source_matrix(pair, config, depth_m.shape)
-        camera = self.draw_camera(k, depth_m.shape)
-        image_rgb, depth_m = render_view(image_rgb, depth_m, k, camera, config.border)
-        depth_m *= np.float32(canonical_factor(camera.matrix(k), config))
+        image_bgr, depth_mm = read_stored_pair(pair)
+        k = source_matrix(pair, config, depth_mm.shape)
+        image_rgb, depth_m = canonical_view(image_bgr, depth_mm, k, self.draw_camera(k, depth_mm.shape), config)
         image = tv_tensors.Image(torch.from_numpy(image_rgb).permute(2, 0, 1))
         depth = tv_tensors.Mask(torch.from_numpy(depth_m)[None])
         image, depth = self.augmentation(image, depth)

@@ -138,11 +138,7 @@ def read_image(path: Path) -> np.ndarray:
     Raises:
         PairsError: The file is missing or is no image.
     """
-    # Depth has no orientation tag, so the image's must not turn it either.
-    image_bgr = cv2.imread(str(path), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
-    if image_bgr is None:
-        raise PairsError(f"image {path} cannot be read: it must be an existing jpeg or png file")
-    return cv2.cvtColor(image_bgr, cv2.COLOR_BGR2RGB)
+    return cv2.cvtColor(read_bgr(path), cv2.COLOR_BGR2RGB)
 
 
 def read_depth(path: Path) -> np.ndarray:
@@ -151,6 +147,25 @@ def read_depth(path: Path) -> np.ndarray:
     Raises:
         PairsError: The file is missing, or is not a single 16-bit channel.
     """
+    return metres(read_mm(path))
+
+
+def metres(depth_mm: np.ndarray) -> np.ndarray:
+    """Millimetres of any type as float32 metres."""
+    return depth_mm.astype(np.float32) / MILLIMETRES_PER_METRE
+
+
+def read_bgr(path: Path) -> np.ndarray:
+    """Read an 8-bit colour image as OpenCV has it, (H, W, 3) uint8 BGR; raises as :func:`read_image`."""
+    # Depth has no orientation tag, so the image's must not turn it either.
+    image_bgr = cv2.imread(str(path), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    if image_bgr is None:
+        raise PairsError(f"image {path} cannot be read: it must be an existing jpeg or png file")
+    return image_bgr
+
+
+def read_mm(path: Path) -> np.ndarray:
+    """Read a 16-bit PNG as (H, W) uint16 millimetres; raises as :func:`read_depth`."""
     depth_mm = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
     if depth_mm is None:
         raise PairsError(f"depth map {path} cannot be read: it must be an existing 16-bit png file in millimetres")
@@ -159,7 +174,7 @@ def read_depth(path: Path) -> np.ndarray:
             f"depth map {path} is {depth_mm.dtype} of shape {depth_mm.shape}: it must be one 16-bit channel in "
             "millimetres; an 8-bit picture of depth has lost its metres"
         )
-    return depth_mm.astype(np.float32) / MILLIMETRES_PER_METRE
+    return depth_mm
 
 
 def read_pair(pair: Pair) -> tuple[np.ndarray, np.ndarray]:
@@ -168,10 +183,20 @@ def read_pair(pair: Pair) -> tuple[np.ndarray, np.ndarray]:
     Raises:
         PairsError: As :func:`read_image` and :func:`read_depth`, and where the two sizes differ.
     """
-    image_rgb, depth_m = read_image(pair.image), read_depth(pair.depth)
-    if image_rgb.shape[:2] != depth_m.shape:
+    image_bgr, depth_mm = read_stored_pair(pair)
+    return cv2.cvtColor(image_bgr, cv2.COLOR_BGR2RGB), metres(depth_mm)
+
+
+def read_stored_pair(pair: Pair) -> tuple[np.ndarray, np.ndarray]:
+    """Read one pair as it is stored, (H, W, 3) uint8 BGR and (H, W) uint16 millimetres, to be converted once cropped.
+
+    Raises:
+        PairsError: As :func:`read_pair`.
+    """
+    image_bgr, depth_mm = read_bgr(pair.image), read_mm(pair.depth)
+    if image_bgr.shape[:2] != depth_mm.shape:
         raise PairsError(
-            f"{pair.image} is {image_rgb.shape[1]}x{image_rgb.shape[0]} but {pair.depth} is "
-            f"{depth_m.shape[1]}x{depth_m.shape[0]}: register the depth to the image first"
+            f"{pair.image} is {image_bgr.shape[1]}x{image_bgr.shape[0]} but {pair.depth} is "
+            f"{depth_mm.shape[1]}x{depth_mm.shape[0]}: register the depth to the image first"
         )
-    return image_rgb, depth_m
+    return image_bgr, depth_mm

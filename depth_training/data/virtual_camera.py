@@ -81,7 +81,12 @@ def choose_window(
 
 
 def render_view(
-    image_rgb: np.ndarray, depth_m: np.ndarray, k: np.ndarray, camera: VirtualCamera, border: int = 0
+    image: np.ndarray,
+    depth: np.ndarray,
+    k: np.ndarray,
+    camera: VirtualCamera,
+    border: int = 0,
+    outside: tuple[int, int, int] = IMAGENET_MEAN_RGB,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Render what the virtual camera sees of one image and its depth.
 
@@ -89,49 +94,55 @@ def render_view(
     Depth is taken from the nearest pixel: a mean across an edge is a depth that nothing has.
 
     Args:
-        image_rgb: (H, W, 3) uint8 (float32 works too).
-        depth_m: (H, W) float32 metres, z-depth of the real camera; 0 is unknown.
+        image: (H, W, 3) uint8 or float32, in any order of colours.
+        depth: (H, W) float32 or uint16 in any unit, z-depth of the real camera; 0 is unknown.
         k: (3, 3) float64 intrinsics of the real camera, pixels.
         camera: What to render.
         border: Pixels round the image that count as outside.
+        outside: Colour of what lies outside, in the image's order of colours.
 
     Returns:
-        image (h, w, 3), the ImageNet mean colour outside; depth (h, w) float32 metres, z-depth of the virtual camera,
-        0 where unknown or outside.
+        image (h, w, 3) as it came; depth (h, w) in the same unit, z-depth of the virtual camera, 0 where unknown or
+        outside: as it came without a rotation, float32 with one.
     """
-    full_height, full_width = depth_m.shape
+    full_height, full_width = depth.shape
     top, left, height, width = camera.window
     inside = min(top, left) >= border and top + height <= full_height - border and left + width <= full_width - border
     if inside and not any(camera.rotation_deg):
         window, size = np.s_[top : top + height, left : left + width], camera.size[::-1]
-        image = cv2.resize(image_rgb[window], size, interpolation=cv2.INTER_AREA)
-        return image, cv2.resize(depth_m[window], size, interpolation=cv2.INTER_NEAREST_EXACT)
-    return _warp(image_rgb, depth_m, k, camera, border)
+        shown = cv2.resize(image[window], size, interpolation=cv2.INTER_AREA)
+        return shown, cv2.resize(depth[window], size, interpolation=cv2.INTER_NEAREST_EXACT)
+    return _warp(image, depth, k, camera, border, outside)
 
 
 def _warp(
-    image_rgb: np.ndarray, depth_m: np.ndarray, k: np.ndarray, camera: VirtualCamera, border: int
+    image: np.ndarray,
+    depth: np.ndarray,
+    k: np.ndarray,
+    camera: VirtualCamera,
+    border: int,
+    outside: tuple[int, int, int],
 ) -> tuple[np.ndarray, np.ndarray]:
     to_real_ray = camera.rotation.T @ np.linalg.inv(camera.matrix(k))  # virtual pixel -> ray of the real camera
-    top, left, bottom, right = _seen_box(k @ to_real_ray, camera.size, depth_m.shape, border)
+    top, left, bottom, right = _seen_box(k @ to_real_ray, camera.size, depth.shape, border)
     if top >= bottom or left >= right:
-        image = np.full((*camera.size, 3), IMAGENET_MEAN_RGB, image_rgb.dtype)
+        image = np.full((*camera.size, 3), outside, image.dtype)
         return image, np.zeros(camera.size, np.float32)
-    image_rgb, depth_m = image_rgb[top:bottom, left:right], depth_m[top:bottom, left:right]
+    image, depth = image[top:bottom, left:right], depth[top:bottom, left:right]
     k_seen = k - [[0.0, 0.0, left], [0.0, 0.0, top], [0.0, 0.0, 0.0]]
 
     # Interpolation looks at two pixels per direction, so what is shown smaller is averaged first.
     steps = (max(1.0, side / shown) for side, shown in zip(camera.window[2:], camera.size, strict=True))
-    height, width = (max(1, round(side / step)) for side, step in zip(depth_m.shape, steps, strict=True))
-    if (height, width) != depth_m.shape:
-        image_rgb = cv2.resize(image_rgb, (width, height), interpolation=cv2.INTER_AREA)
-    k_shrunk = resize_intrinsics(k_seen, depth_m.shape, (height, width))
+    height, width = (max(1, round(side / step)) for side, step in zip(depth.shape, steps, strict=True))
+    if (height, width) != depth.shape:
+        image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+    k_shrunk = resize_intrinsics(k_seen, depth.shape, (height, width))
 
     size, flags = camera.size[::-1], cv2.WARP_INVERSE_MAP
     image = cv2.warpPerspective(
-        image_rgb, k_shrunk @ to_real_ray, size, flags=flags | cv2.INTER_LINEAR, borderValue=IMAGENET_MEAN_RGB
+        image, k_shrunk @ to_real_ray, size, flags=flags | cv2.INTER_LINEAR, borderValue=outside
     )
-    depth = cv2.warpPerspective(depth_m, k_seen @ to_real_ray, size, flags=flags | cv2.INTER_NEAREST)
+    depth = cv2.warpPerspective(depth, k_seen @ to_real_ray, size, flags=flags | cv2.INTER_NEAREST)
     along_u, along_v, constant = to_real_ray[2]
     ray_z = along_u * np.arange(size[0]) + (along_v * np.arange(size[1]) + constant)[:, None]
     return image, (depth / ray_z).astype(np.float32)
