@@ -44,6 +44,11 @@ TRAIN = [
     "rich",
     "matplotlib",
     "pyyaml",
+    # Data as users have it: recordings of a robot; nyu_depth_v2_labeled.mat is HDF5, its splits.mat MATLAB v5.
+    "rosbags-image",
+    "h5py",
+    "scipy",
+    "pillow",  # benchmark-data compares with it
 ]
 TEST = ["pytest<9", "pytest-timeout", "hypothesis", "rosbags", "ruff", "mypy", "pyyaml"]
 

@@ -1,4 +1,4 @@
-"""The command line: train, evaluate, export."""
+"""The command line: prepare, train, evaluate, export."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from rich.table import Table
 
 from depth_training.checkpoint import RunError
 from depth_training.config import ConfigError, load_config
+from depth_training.data import commands as data_commands
 from depth_training.data.pairs import read_pair, read_pairs
 from depth_training.metrics import METRIC_NAMES
 
@@ -32,6 +33,7 @@ app = typer.Typer(
     help="Train, evaluate and export monocular depth networks. No ROS needed.",
 )
 console = Console()
+data_commands.register(app)
 
 
 @app.command()
@@ -50,7 +52,7 @@ def train(
 ) -> None:
     r"""Train a network from a preset.
 
-    The data come from `data.pairs=FILE.csv` (columns image, depth, nyu_index), encoder weights from
+    The data come from `data.pairs=FILE.csv` (what `prepare` writes), encoder weights from
     `encoder_weights=imagenet` (torchvision's download) or, where nothing can be downloaded,
     `encoder_weights=FILE.safetensors`.
 
@@ -137,14 +139,14 @@ def _confidence_table(confidence: dict) -> Table:
 
 
 def _draw_best_median_worst(predictor, pairs, rows: pd.DataFrame, camera, path: Path) -> None:
-    from depth_training.evaluation import predict_depth
+    from depth_training.evaluation import camera_of, predict_depth
     from depth_training.report import Example, draw_examples
 
     order = rows["abs_rel"].argsort().to_numpy()
     examples = []
     for label, row in (("best", order[0]), ("median", order[len(order) // 2]), ("worst", order[-1])):
         image_rgb, truth_m = read_pair(pairs[row])
-        predicted_m = predict_depth(predictor, image_rgb, camera)
+        predicted_m = predict_depth(predictor, image_rgb, camera_of(pairs[row], camera))
         caption = f"{label}: {rows['image'][row]}\nabs_rel {rows['abs_rel'][row]:.3f}"
         examples.append(Example(image_rgb, predicted_m, truth_m, caption))
     console.print(f"picture: {draw_examples(examples, path)}")

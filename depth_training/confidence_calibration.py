@@ -17,7 +17,7 @@ from depth_training.confidence import ONE_SIGMA_SHARE, errors_in_sigmas, fit_sig
 from depth_training.config import load_config
 from depth_training.data.pairs import Pair, read_pair, read_pairs
 from depth_training.data.splits import split_pairs
-from depth_training.evaluation import Camera, predict_at_image_size
+from depth_training.evaluation import Camera, camera_of, predict_at_image_size
 from depth_training.network.depth_network import ConfidenceHead, DepthNetwork
 
 TOLERANCE = 0.01  # a factor nearer to 1 than this moves the coverage by less than half a percent
@@ -104,6 +104,6 @@ def calibrate_checkpoint(checkpoint: Path, pairs: Sequence[Pair], camera: Camera
 def _errors(predictor: Predictor, pairs: Sequence[Pair], camera: Camera) -> Iterator[np.ndarray]:
     for pair in pairs:
         image_rgb, truth_m = read_pair(pair)
-        predicted = predict_at_image_size(predictor, image_rgb, camera)
+        predicted = predict_at_image_size(predictor, image_rgb, camera_of(pair, camera))
         assert predicted.log_depth_sigma is not None  # the network has a confidence, or we were not here
         yield errors_in_sigmas(*known_pixels(predicted.depth_m, predicted.log_depth_sigma, truth_m))

@@ -58,7 +58,7 @@ class DataConfig:
     """What is trained on, and how it is varied.
 
     Attributes:
-        pairs: CSV of image and depth pairs in the NYU2 layout (``image, depth, nyu_index``).
+        pairs: CSV of image and depth pairs (``image, depth``; ``index``, ``scene``, ``fx, fy, cx, cy`` where known).
         validation_share: Share of the images held apart for validation; 0 trains on all and keeps the last epoch.
         split: ``blocks`` (whole runs of consecutive ``nyu_index``, so that no room is on both sides) or ``frames``
             (the paper's shuffled split, which leaks neighbouring frames of a room).
@@ -69,18 +69,19 @@ class DataConfig:
         border: Pixels left out round the full image (NYU Depth V2 has a white border).
         camera_height: Height of the full image, pixels.
         camera_width: Width of the full image, pixels.
-        fx: Horizontal focal length of the camera at full size, pixels.
+        fx: Horizontal focal length of the training camera at full size, pixels. Pairs without an ``fx`` of their own
+            are taken to be its images.
         fy: Vertical focal length, likewise.
         flip: Probability of a horizontal flip of image and depth.
         channel_swap: Probability of a random permutation of the colour channels (paper, section 2.2).
         grayscale: Probability of replacing the colours by the mean of R, G and B (paper, section 3.4).
         jitter: Strength of brightness, contrast and saturation jitter; 0 for none.
         zoom: Probability of a zoomed crop, seen as by a longer lens; its depth is told in the training camera's terms.
-        zoom_least: Least zoom factor.
+        zoom_least: Least zoom factor; below 1 a view may reach outside the image (unknown depth, mean colour).
         zoom_greatest: Greatest zoom factor.
         turn: Probability of turning the virtual camera about its own centre.
-        tilt_deg: Greatest pitch and greatest yaw of a turn, degrees.
-        rotation_deg: Greatest roll of a turn, degrees.
+        rotation_deg: Greatest roll of the virtual camera either way, degrees.
+        tilt_deg: Greatest pitch and greatest yaw of the virtual camera either way, degrees.
         dequantise_m: Half a step of the stored depth in metres; uniform noise of that size hides the steps.
         workers: Loader processes.
     """
@@ -104,9 +105,9 @@ class DataConfig:
     zoom: float = 0.0
     zoom_least: float = 1.0
     zoom_greatest: float = 1.5
-    turn: float = 0.0
-    tilt_deg: float = 0.0
+    turn: float = 1.0
     rotation_deg: float = 0.0
+    tilt_deg: float = 0.0
     dequantise_m: float = 0.0
     workers: int = 1
 

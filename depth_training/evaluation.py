@@ -36,6 +36,11 @@ class Camera:
         return None if self.fx is None or self.fy is None else math.sqrt(self.fx * self.fy)
 
 
+def camera_of(pair: Pair, fallback: Camera) -> Camera:
+    """The camera that took a pair, where the pair says it."""
+    return fallback if pair.intrinsics is None else Camera(pair.intrinsics.fx, pair.intrinsics.fy)
+
+
 def open_model(model: str, device: str = "auto") -> Predictor:
     """Open a bundled name, an ONNX or .pt2 file, or a .safetensors checkpoint, as one kind of predictor.
 
@@ -99,7 +104,7 @@ def evaluate_pairs(
     """
     for pair in pairs:
         image_rgb, depth_m = read_pair(pair)
-        predicted = predict_at_image_size(predictor, image_rgb, camera)
+        predicted = predict_at_image_size(predictor, image_rgb, camera_of(pair, camera))
         metrics = per_image_metrics(_as_batch(predicted.depth_m), _as_batch(depth_m), protocol)
         row: dict[str, float | str] = {name: float(value) for name, value in metrics.items()}
         if predicted.log_depth_sigma is not None:

@@ -1,7 +1,8 @@
-"""Pairs as training tensors: a virtual camera's crop, then the paper's augmentations (section 2.2)."""
+"""Pairs as training tensors: a virtual camera's view, then the paper's augmentations (section 2.2)."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import cv2
@@ -10,31 +11,12 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision import tv_tensors
-from torchvision.transforms import v2
 
 from depth_training.config import DataConfig
-from depth_training.data.pairs import Pair, read_pair
-
-
-class MeanGrayscale(v2.Transform):
-    """Replace the colours by the mean of R, G and B (paper, section 3.4; not the luma that libraries use)."""
-
-    def transform(self, inpt: Tensor, params: dict) -> Tensor:
-        """Average the channels of an image; a depth map stays as it is."""
-        if not isinstance(inpt, tv_tensors.Image):
-            return inpt
-        return tv_tensors.wrap(inpt.float().mean(dim=-3, keepdim=True).to(inpt.dtype).expand_as(inpt), like=inpt)
-
-
-def build_augmentation(config: DataConfig) -> v2.Transform:
-    """Compose the augmentations that act on (image, depth) together or on the image's colours alone."""
-    steps: list[v2.Transform] = [v2.RandomHorizontalFlip(config.flip)]
-    if config.jitter:
-        strength = config.jitter
-        steps.append(v2.ColorJitter(brightness=strength, contrast=strength, saturation=strength, hue=strength / 10))
-    steps.append(v2.RandomApply([v2.RandomChannelPermutation()], p=config.channel_swap))
-    steps.append(v2.RandomApply([MeanGrayscale()], p=config.grayscale))
-    return v2.Compose(steps)
+from depth_training.data.augmentation import build_augmentation
+from depth_training.data.intrinsics import Intrinsics
+from depth_training.data.pairs import Pair, metres, read_pair, read_stored_pair
+from depth_training.data.virtual_camera import IMAGENET_MEAN_RGB, VirtualCamera, choose_window, render_view
 
 
 def uniform(low: float, high: float) -> float:
@@ -42,96 +24,44 @@ def uniform(low: float, high: float) -> float:
     return low + (high - low) * torch.rand(()).item()
 
 
-def virtual_camera_crop(
-    image_rgb: np.ndarray, depth_m: np.ndarray, config: DataConfig, zoom: float, place: tuple[float, float]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Cut out what a camera with a ``zoom`` times longer lens would see, in the training camera's terms.
+def source_matrix(pair: Pair, config: DataConfig, image_size: tuple[int, int]) -> np.ndarray:
+    """(3, 3) intrinsics of the camera that took a pair: its own, else the configuration's at this (H, W)."""
+    if pair.intrinsics is not None:
+        return pair.intrinsics.matrix(image_size)
+    s_y, s_x = image_size[0] / config.camera_height, image_size[1] / config.camera_width
+    return Intrinsics(config.fx * s_x, config.fy * s_y).matrix(image_size)
 
-    A zoomed image looks like the training camera's view of a scene ``zoom`` times nearer, so the depth is divided by
-    the zoom: the same correction, in reverse, that the runtime applies for other cameras.
 
-    Args:
-        image_rgb: (H, W, 3) uint8.
-        depth_m: (H, W) float32 metres.
-        config: Crop and native sizes.
-        zoom: At least 1; the crop is ``zoom`` times smaller before it is resized.
-        place: Where the crop lies in the free space, (row, column) in 0..1.
+def training_focal(config: DataConfig) -> tuple[float, float]:
+    """(fx, fy) of the training camera in pixels at network resolution: every target is told in its terms."""
+    return (
+        config.fx * config.native_width / config.camera_width,
+        config.fy * config.native_height / config.camera_height,
+    )
 
-    Returns:
-        image (height, width, 3) uint8 and depth (height, width) float32 metres.
+
+def canonical_factor(k_virtual: np.ndarray, config: DataConfig) -> float:
+    """What a depth seen at another focal length is multiplied by to be told in the training camera's terms.
+
+    A longer lens shows a scene as the training camera would a nearer one: the runtime's correction, in reverse.
     """
-    full_height, full_width = depth_m.shape
-    crop_height = min(round(config.height * full_height / config.native_height / zoom), full_height - 2 * config.border)
-    crop_width = min(round(config.width * full_width / config.native_width / zoom), full_width - 2 * config.border)
-    top = config.border + round(place[0] * (full_height - 2 * config.border - crop_height))
-    left = config.border + round(place[1] * (full_width - 2 * config.border - crop_width))
-    window = np.s_[top : top + crop_height, left : left + crop_width]
-    size = (config.width, config.height)
-    image = cv2.resize(image_rgb[window], size, interpolation=cv2.INTER_AREA)
-    # Nearest keeps unknown pixels and edges as they are: a mean across an edge is a depth that nothing has.
-    depth = cv2.resize(depth_m[window], size, interpolation=cv2.INTER_NEAREST_EXACT)
-    return image, depth / zoom
+    fx, fy = training_focal(config)
+    return math.sqrt(fx * fy / (k_virtual[0, 0] * k_virtual[1, 1]))
 
 
-def tilted_camera_crop(
-    image_rgb: np.ndarray,
-    depth_m: np.ndarray,
-    config: DataConfig,
-    zoom: float,
-    place: tuple[float, float],
-    angles_deg: tuple[float, float, float],
+def canonical_crop(k: np.ndarray, config: DataConfig, size: tuple[int, int]) -> tuple[float, float]:
+    """(height, width) in source pixels of a view of ``size`` (h, w) at the training camera's focal length."""
+    fx, fy = training_focal(config)
+    return size[0] * k[1, 1] / fy, size[1] * k[0, 0] / fx
+
+
+def canonical_view(
+    image_bgr: np.ndarray, depth_mm: np.ndarray, k: np.ndarray, camera: VirtualCamera, config: DataConfig
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Render what :func:`virtual_camera_crop` cuts out from a camera that is also turned about its own centre.
-
-    A turn changes the depth of every point but needs no new view: points keep their rays (REP 103 optical frame).
-
-    Args:
-        image_rgb: (H, W, 3) uint8.
-        depth_m: (H, W) float32 metres.
-        config: Crop, native and camera sizes.
-        zoom: As there.
-        place: As there.
-        angles_deg: Pitch, yaw and roll in degrees.
-
-    Returns:
-        As there; depth is 0, unknown, where the turned camera looks past the image.
-    """
-    full_height, full_width = depth_m.shape
-    scale_x = config.native_width / full_width * zoom
-    scale_y = config.native_height / full_height * zoom
-    fx, fy = config.fx * full_width / config.camera_width, config.fy * full_height / config.camera_height
-    inside = np.s_[config.border : full_height - config.border, config.border : full_width - config.border]
-    image_rgb, depth_m = image_rgb[inside], depth_m[inside]
-    full_height, full_width = depth_m.shape
-    top = place[0] * max(full_height - config.height / scale_y, 0)
-    left = place[1] * max(full_width - config.width / scale_x, 0)
-    centre_x, centre_y = (full_width - 1) / 2, (full_height - 1) / 2
-    k_full = np.array([[fx, 0, centre_x], [0, fy, centre_y], [0, 0, 1]])
-    k_crop = np.array(
-        [
-            [fx * scale_x, 0, (centre_x - left + 0.5) * scale_x - 0.5],
-            [0, fy * scale_y, (centre_y - top + 0.5) * scale_y - 0.5],
-            [0, 0, 1],
-        ]
-    )
-    pitch, yaw, roll = (
-        cv2.Rodrigues(np.radians(angle) * axis)[0] for angle, axis in zip(angles_deg, np.eye(3), strict=True)
-    )
-    turn = roll @ pitch @ yaw
-    to_full = k_full @ turn @ np.linalg.inv(k_crop)  # crop pixel -> full pixel
-    # Shrunk to the crop's scale first: a warp that shrinks aliases.
-    small = cv2.resize(image_rgb, None, fx=min(scale_x, 1.0), fy=min(scale_y, 1.0), interpolation=cv2.INTER_AREA)
-    ratio_x, ratio_y = small.shape[1] / full_width, small.shape[0] / full_height
-    shrink = np.array([[ratio_x, 0, ratio_x / 2 - 0.5], [0, ratio_y, ratio_y / 2 - 0.5], [0, 0, 1]])
-    size, inverse = (config.width, config.height), cv2.WARP_INVERSE_MAP
-    image = cv2.warpPerspective(
-        small, shrink @ to_full, size, flags=cv2.INTER_LINEAR | inverse, borderMode=cv2.BORDER_REPLICATE
-    )
-    depth = cv2.warpPerspective(depth_m, to_full, size, flags=cv2.INTER_NEAREST | inverse)
-    x = (np.arange(config.width) - k_crop[0, 2]) / k_crop[0, 0]
-    y = (np.arange(config.height) - k_crop[1, 2]) / k_crop[1, 1]
-    forward = turn[2, 0] * x + turn[2, 1] * y[:, None] + turn[2, 2]  # z of each crop ray in the full camera
-    return image, (depth / forward / zoom).astype(np.float32)
+    """Render a stored pair as (h, w, 3) uint8 RGB and (h, w) float32 metres in the training camera's terms."""
+    view_bgr, view_mm = render_view(image_bgr, depth_mm, k, camera, config.border, IMAGENET_MEAN_RGB[::-1])
+    factor = np.float32(canonical_factor(camera.matrix(k), config))
+    return cv2.cvtColor(view_bgr, cv2.COLOR_BGR2RGB), metres(view_mm) * factor
 
 
 class TrainingPairs(Dataset):
@@ -147,42 +77,68 @@ class TrainingPairs(Dataset):
 
     def __getitem__(self, item: int) -> tuple[Tensor, Tensor]:
         """Read, crop and augment one pair with torch's random numbers."""
-        config = self.config
-        image_rgb, depth_m = read_pair(self.pairs[item])
-        zoomed = torch.rand(()).item() < config.zoom
-        zoom = uniform(config.zoom_least, config.zoom_greatest) if zoomed else 1.0
-        place = uniform(0, 1), uniform(0, 1)
-        if torch.rand(()).item() < config.turn:
-            tilt, roll = config.tilt_deg, config.rotation_deg
-            angles_deg = uniform(-tilt, tilt), uniform(-tilt, tilt), uniform(-roll, roll)
-            image_rgb, depth_m = tilted_camera_crop(image_rgb, depth_m, config, zoom, place, angles_deg)
-        else:
-            image_rgb, depth_m = virtual_camera_crop(image_rgb, depth_m, config, zoom, place)
+        pair, config = self.pairs[item], self.config
+        image_bgr, depth_mm = read_stored_pair(pair)
+        k = source_matrix(pair, config, depth_mm.shape)
+        image_rgb, depth_m = canonical_view(image_bgr, depth_mm, k, self.draw_camera(k, depth_mm.shape), config)
         image = tv_tensors.Image(torch.from_numpy(image_rgb).permute(2, 0, 1))
         depth = tv_tensors.Mask(torch.from_numpy(depth_m)[None])
         image, depth = self.augmentation(image, depth)
-        return image.as_subclass(Tensor).contiguous(), self._dequantise(depth.as_subclass(Tensor))
+        return image.as_subclass(Tensor).contiguous(), self.dequantise(depth.as_subclass(Tensor))
 
-    def _dequantise(self, depth_m: Tensor) -> Tensor:
+    def draw_camera(self, k: np.ndarray, image_size: tuple[int, int]) -> VirtualCamera:
+        """Draw what to show of an image of (H, W) pixels, with torch's random numbers."""
+        config = self.config
+        zoomed = torch.rand(()).item() < config.zoom
+        zoom = uniform(config.zoom_least, config.zoom_greatest) if zoomed else 1.0
+        size = (config.height, config.width)
+        place = (uniform(0, 1), uniform(0, 1))
+        window = choose_window(image_size, canonical_crop(k, config, size), zoom, place, config.border)
+        return VirtualCamera(window, size, self.draw_turn())
+
+    def draw_turn(self) -> tuple[float, float, float]:
+        """Draw roll, pitch and yaw in degrees; zeros where the virtual camera is not turned."""
+        config = self.config
+        # Nothing is drawn where none is asked for: a run without turns repeats the random numbers it always had.
+        if not (config.rotation_deg or config.tilt_deg) or torch.rand(()).item() >= config.turn:
+            return 0.0, 0.0, 0.0
+        roll = uniform(-config.rotation_deg, config.rotation_deg)
+        return roll, uniform(-config.tilt_deg, config.tilt_deg), uniform(-config.tilt_deg, config.tilt_deg)
+
+    def dequantise(self, depth_m: Tensor) -> Tensor:
+        """Hide the steps of stored depth under noise; unknown stays unknown."""
         noise = (2 * torch.rand_like(depth_m) - 1) * self.config.dequantise_m
         return torch.where(depth_m > 0, (depth_m + noise).clamp(min=1e-3), depth_m)
 
 
 class FullPairs(Dataset):
-    """Whole images at native size with whole depth maps, for validation: no crop, no augmentation.
+    """Whole images at native size with whole depth maps, for validation: no augmentation.
 
-    Yields image (3, native_height, native_width) uint8 RGB and depth (1, H, W) float32 metres at full size.
+    Yields image (3, native_height, native_width) uint8 RGB and depth (1, camera_height, camera_width) float32 metres.
+    A camera other than the training camera is shown at the training focal length, or as near as its image fills, cut
+    to the middle, with its depth in the training camera's terms: as the runtime chooses the network's size.
     """
 
     def __init__(self, pairs: Sequence[Pair], config: DataConfig):
         self.pairs = list(pairs)
-        self.size = (config.native_width, config.native_height)
+        self.config = config
 
     def __len__(self) -> int:
         return len(self.pairs)
 
     def __getitem__(self, item: int) -> tuple[Tensor, Tensor]:
         """Read one pair and resize its image."""
-        image_rgb, depth_m = read_pair(self.pairs[item])
-        image_rgb = cv2.resize(image_rgb, self.size, interpolation=cv2.INTER_AREA)
+        pair, config = self.pairs[item], self.config
+        image_rgb, depth_m = read_pair(pair)
+        k = source_matrix(pair, config, depth_m.shape)
+        native = (config.native_height, config.native_width)
+        top, left, height, width = choose_window(depth_m.shape, canonical_crop(k, config, native), 1.0, (0.5, 0.5))
+        seen = np.s_[top : top + height, left : left + width]
+        image_rgb = cv2.resize(image_rgb[seen], native[::-1], interpolation=cv2.INTER_AREA)
+        if (height, width) != (config.camera_height, config.camera_width):
+            size = (config.camera_width, config.camera_height)
+            depth_m = cv2.resize(depth_m[seen], size, interpolation=cv2.INTER_NEAREST_EXACT)
+        else:
+            depth_m = np.ascontiguousarray(depth_m[seen])
+        depth_m *= np.float32(canonical_factor(VirtualCamera((top, left, height, width), native).matrix(k), config))
         return torch.from_numpy(image_rgb).permute(2, 0, 1), torch.from_numpy(depth_m)[None]

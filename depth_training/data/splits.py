@@ -10,12 +10,18 @@ from depth_training.data.pairs import Pair, PairsError
 
 
 def consecutive_blocks(pairs: Sequence[Pair]) -> list[list[Pair]]:
-    """Group pairs into runs of consecutive indices; a gap in the index starts a new run.
+    """Group pairs into runs of consecutive indices; a gap in the index, or another scene, starts a new run.
 
-    Neighbouring indices are often frames of one room, so a run is the least that may be held apart.
+    Neighbouring indices are often frames of one room, so a run is the least that may be held apart. Where scenes are
+    known, a scene is one block however its indices lie.
     """
-    ordered = sorted(pairs, key=lambda pair: pair.index)
-    starts = np.flatnonzero(np.diff([pair.index for pair in ordered]) > 1) + 1
+    ordered = sorted(pairs, key=lambda pair: (pair.scene, pair.index))
+    steps = np.diff([pair.index for pair in ordered])
+    apart = [
+        after.scene != before.scene or (not after.scene and step > 1)
+        for before, after, step in zip(ordered[:-1], ordered[1:], steps, strict=True)
+    ]
+    starts = np.flatnonzero(apart) + 1
     return [list(block) for block in np.split(np.array(ordered, dtype=object), starts)]
 
 
@@ -24,8 +30,8 @@ def split_pairs(pairs: Sequence[Pair], kind: str, validation_share: float, seed:
 
     Args:
         pairs: All pairs.
-        kind: ``blocks`` keeps runs of consecutive indices whole; ``frames`` shuffles single frames, as the paper does,
-            and so puts neighbouring frames of one room on both sides.
+        kind: ``blocks`` keeps scenes, or runs of consecutive indices, whole; ``frames`` shuffles single frames, as the
+            paper does, and so puts neighbouring frames of one room on both sides.
         validation_share: Share of the pairs to hold apart, between 0 and 1; with 0 all are for training.
         seed: Of the shuffle.
 

@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = "depth_estimation_ros"
 
 # What supplies an import where neither the name itself, nor the usual python3-, -pip or ros- around it, does.
-SUPPLIERS = {"cv2": ("opencv-python-headless", "python3-opencv"), "rosbags": ("rosbags-image",)}
+SUPPLIERS = {"cv2": ("opencv-python-headless", "python3-opencv"), "rosbags": ("rosbags-image",), "PIL": ("pillow",)}
 # Imported only where installed: each of these has another way beside it.
 ALTERNATIVES = {"bondpy", "cv_bridge", "rosbags", "tf2_msgs", "tf2_ros", "torch"}
 

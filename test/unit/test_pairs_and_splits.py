@@ -1,4 +1,4 @@
-"""Reading pairs, splitting them without leaks, and the virtual camera's crop."""
+"""Reading pairs, splitting them without leaks, and the paper's augmentations."""
 
 import cv2
 import numpy as np
@@ -10,7 +10,9 @@ from hypothesis import given  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 
 from depth_training.config import DataConfig  # noqa: E402
-from depth_training.data.dataset import FullPairs, MeanGrayscale, TrainingPairs, virtual_camera_crop  # noqa: E402
+from depth_training.data.augmentation import ColourJitter, MeanGrayscale, shift_hue  # noqa: E402
+from depth_training.data.dataset import FullPairs, TrainingPairs  # noqa: E402
+from depth_training.data.intrinsics import Intrinsics  # noqa: E402
 from depth_training.data.pairs import Pair, PairsError, read_depth, read_pair, read_pairs  # noqa: E402
 from depth_training.data.splits import consecutive_blocks, split_pairs  # noqa: E402
 
@@ -47,6 +49,13 @@ def test_an_unknown_split_or_an_empty_side_is_refused():
         split_pairs(pairs_at(range(9)), "rooms", 0.2, 0)
     with pytest.raises(PairsError, match="0 for training"):
         split_pairs(pairs_at(range(9)), "blocks", 0.2, 0)
+
+
+def test_a_scene_is_never_on_both_sides_however_its_indices_lie():
+    pairs = [Pair(f"{i}.jpg", f"{i}.png", i, scene=f"room_{i % 6}") for i in range(60)]
+    training, validation = split_pairs(pairs, "blocks", 0.3, 0)
+    assert len(training) + len(validation) == 60
+    assert not {pair.scene for pair in training} & {pair.scene for pair in validation}
 
 
 @pytest.fixture
@@ -92,20 +101,29 @@ def test_csv_paths_are_relative_to_the_csv(tmp_path):
     assert read_pairs(tmp_path / "pairs.csv") == [Pair(tmp_path / "x/a.jpg", tmp_path / "x/a.png", 17)]
 
 
-@given(zoom=st.floats(1.0, 2.0), row=st.floats(0, 1), column=st.floats(0, 1))
-def test_a_zoomed_crop_keeps_rays_and_divides_depth(zoom, row, column):
-    """Oracle: an image that holds its own pixel coordinates; pixel spacing must grow by the true zoom."""
-    config = DataConfig()
-    v, u = np.mgrid[0:480, 0:640].astype(np.float32)
-    image = np.dstack([v, u, u])
-    out, depth_m = virtual_camera_crop(image, np.full((480, 640), 3.0, np.float32), config, zoom, (row, column))
-    assert out.shape == (224, 304, 3)
-    assert depth_m == pytest.approx(3.0 / zoom)
-    spacing = 2 / zoom  # full-size pixels per network pixel, within the rounding of the crop to whole pixels
-    assert np.diff(out[100:120, 150, 0]).mean() == pytest.approx(spacing, rel=0.01)
-    assert np.diff(out[100, 150:170, 1]).mean() == pytest.approx(spacing, rel=0.01)
-    assert out[..., 0].min() >= config.border - 1
-    assert out[..., 1].max() <= 640 - config.border
+def test_csv_names_scenes_and_cameras_where_they_are_known(tmp_path):
+    rows = "image,depth,index,scene,fx,fy,cx,cy\na.jpg,a.png,4,hall,500,510,320.5,\nb.jpg,b.png,9,,,,,\n"
+    (tmp_path / "pairs.csv").write_text(rows + "c.jpg,c.png,11,hall,600,,,\n")
+    first, second, third = read_pairs(tmp_path / "pairs.csv")
+    assert (first.index, first.scene, first.intrinsics) == (4, "hall", Intrinsics(500, 510, 320.5, None))
+    assert (second.index, second.scene, second.intrinsics) == (9, "", None)
+    assert third.intrinsics == Intrinsics(600, 600)
+    assert first.intrinsics.matrix((480, 640)).tolist() == [[500, 0, 320.5], [0, 510, 239.5], [0, 0, 1]]
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("image,depth,fx\na.jpg,a.png,wide\n", "fx 'wide' in row 1"),
+        ("image,depth,fx\na.jpg,a.png,-500\n", "fx -500"),
+        ("image,depth,index\na.jpg,a.png,1\nb.jpg,b.png,\n", "leaves index empty"),
+        ("image,depth\na.jpg,a.png\nb.jpg,\n", "no depth in row 2"),
+    ],
+)
+def test_a_wrong_value_in_a_csv_is_named_with_its_row(tmp_path, text, reason):
+    (tmp_path / "pairs.csv").write_text(text)
+    with pytest.raises(PairsError, match=reason):
+        read_pairs(tmp_path / "pairs.csv")
 
 
 def test_image_and_depth_flip_together(tmp_path):
@@ -127,6 +145,34 @@ def test_grayscale_is_the_mean_of_the_channels_and_spares_the_depth():
     gray, same = MeanGrayscale()(image, depth)
     assert gray.unique().tolist() == [70]
     assert torch.equal(same, depth)
+
+
+@pytest.mark.parametrize("turns", [-0.5, -0.07, 0.0, 0.025, 0.4])
+def test_the_hue_is_torchvision_s_within_one_level(turns):
+    from torchvision.transforms.v2 import functional as F
+
+    image = torch.randint(0, 256, (3, 60, 80), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    image[:, :4] = torch.tensor([0, 128, 255, 7], dtype=torch.uint8)[:, None]  # greys have no hue
+    expected, actual = F.adjust_hue(image, turns).int(), shift_hue(image, turns).int()
+    assert (expected - actual).abs().max() <= 1
+    assert (expected == actual).float().mean() > 0.99
+
+
+def test_colour_jitter_draws_and_does_what_torchvision_s_does():
+    from torchvision import tv_tensors
+    from torchvision.transforms import v2
+
+    image = tv_tensors.Image(torch.randint(0, 256, (3, 32, 40), dtype=torch.uint8))
+    depth = tv_tensors.Mask(torch.rand(1, 32, 40))
+    for seed in range(8):
+        results = []
+        for kind in (v2.ColorJitter, ColourJitter):
+            torch.manual_seed(seed)
+            results.append(kind(0.3, 0.3, 0.3, 0.05)(image, depth))
+        (expected, _), (actual, same) = results
+        assert (expected.int() - actual.int()).abs().max() <= 2  # a level of the hue, widened by contrast
+        assert isinstance(actual, tv_tensors.Image)
+        assert torch.equal(same, depth)
 
 
 def test_validation_images_are_whole_and_native(pair):

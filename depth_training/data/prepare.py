@@ -1,0 +1,205 @@
+"""Any source of pairs to one layout: a folder with images, 16-bit millimetre depth and ``pairs.csv``."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import errno
+import itertools
+import math
+import os
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pandas as pd
+
+from depth_training.data.intrinsics import Intrinsics
+from depth_training.data.pairs import MILLIMETRES_PER_METRE, PairsError
+from depth_training.data.sources.sample import Frame, Sample
+
+LEAST_MEDIAN_M, GREATEST_MEDIAN_M = 0.3, 30.0
+# A single frame may look at a wall up close, so the unit is judged by the median of several.
+FRAMES_TO_JUDGE_BY = 5
+# Nothing readable among so many: the rest will be no better.
+UNREADABLE_TO_GIVE_UP_AT = 20
+JPEG_QUALITY = 95
+GREATEST_MM = 65535
+UNIT_MISTAKES = {
+    "millimetres read as metres": 1e-3,
+    "metres read as millimetres": 1e3,
+    "centimetres read as metres": 1e-2,
+    "metres read as centimetres": 1e2,
+    "centimetres read as millimetres": 10.0,
+    "millimetres read as centimetres": 0.1,
+}
+
+
+@dataclass
+class Preparation:
+    """What became of a source.
+
+    Attributes:
+        pairs: The CSV file.
+        written: How many pairs it lists.
+        unreadable: (name, reason) of every pair left out.
+        median_depth_m: Median of the frames' medians.
+        without_intrinsics: How many pairs have no focal length.
+    """
+
+    pairs: Path
+    written: int = 0
+    unreadable: list[tuple[str, str]] = field(default_factory=list)
+    median_depth_m: float = math.nan
+    without_intrinsics: int = 0
+
+
+def prepare(
+    samples: Iterable[Sample],
+    output: Path,
+    fallback: Intrinsics | None = None,
+    lossless: bool = False,
+) -> Preparation:
+    """Check every pair and write those that can be used.
+
+    All is written to a folder beside ``output`` that becomes ``output`` when it is complete: whatever ends this early,
+    a full disk or Ctrl-C included, leaves nothing behind that looks like a data set.
+
+    Args:
+        samples: Of any reader.
+        output: Folder to make; it must not exist, or be empty.
+        fallback: Intrinsics of samples that have none of their own.
+        lossless: Write images that have no file of their own as png rather than jpeg.
+
+    Raises:
+        PairsError: ``output`` holds files, no pair can be used, the depth is in the wrong unit, or the disk is full.
+    """
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise PairsError(f"{output} already holds files: give another --output, or remove it")
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with _complete_or_gone(output) as folder:
+        result = _write_all(samples, folder, fallback, lossless)
+    result.pairs = output / "pairs.csv"
+    return result
+
+
+def thin(samples: Iterable[Sample], every: int) -> Iterator[Sample]:
+    """Take one sample of every so many.
+
+    Where no scene is known, neighbours are told by their index, so it is divided: what was next to each other stays so.
+    """
+    for sample in itertools.islice(samples, 0, None, every):
+        yield sample if sample.scene else dataclasses.replace(sample, index=sample.index // every)
+
+
+@contextlib.contextmanager
+def _complete_or_gone(output: Path) -> Iterator[Path]:
+    folder = Path(tempfile.mkdtemp(prefix=f".{output.name}.", suffix=".partial", dir=output.parent))
+    folder.chmod(0o755)  # mkdtemp's own mode would hide the data set from everyone else
+    try:
+        yield folder
+        os.replace(folder, output)
+    except BaseException as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise PairsError(
+                f"the disk of {output.parent} is full: free some space or give another --output; what was written so "
+                "far has been removed"
+            ) from error
+        raise
+
+
+def _write_all(samples: Iterable[Sample], folder: Path, fallback: Intrinsics | None, lossless: bool) -> Preparation:
+    result = Preparation(folder / "pairs.csv")
+    rows: list[dict[str, object]] = []
+    medians_m: list[float] = []
+    for name in ("images", "depth"):
+        folder.joinpath(name).mkdir()
+    for sample in samples:
+        try:
+            frame = sample.read()
+            medians_m.append(check_frame(frame, sample.name))
+        except PairsError as error:
+            result.unreadable.append((sample.name, str(error)))
+            if not rows and len(result.unreadable) >= UNREADABLE_TO_GIVE_UP_AT:
+                break
+            continue
+        rows.append(_write(frame, sample, folder, len(rows), fallback, lossless))
+        if len(medians_m) == FRAMES_TO_JUDGE_BY:
+            check_unit(medians_m)
+    if not rows:
+        raise PairsError(_why_nothing(result.unreadable))
+    check_unit(medians_m)
+    table = pd.DataFrame(rows)
+    table.to_csv(folder / "pairs.csv", index=False)
+    if result.unreadable:
+        pd.DataFrame(result.unreadable, columns=["pair", "reason"]).to_csv(folder / "unreadable.csv", index=False)
+    result.written, result.median_depth_m = len(rows), float(np.median(medians_m))
+    result.without_intrinsics = int(table["fx"].isna().sum())
+    return result
+
+
+def _why_nothing(unreadable: list[tuple[str, str]]) -> str:
+    if not unreadable:
+        return "there is not a single pair in this split: choose another --split, or a smaller --every"
+    return f"none of the first {len(unreadable)} pairs can be used; the first: {unreadable[0][1]}"
+
+
+def check_frame(frame: Frame, name: str) -> float:
+    """Check one pair and return its median known depth in metres.
+
+    Raises:
+        PairsError: The sizes differ, or not a single pixel's depth is known.
+    """
+    (height, width), depth_size = frame.image_rgb.shape[:2], frame.depth_m.shape
+    if (height, width) != depth_size:
+        raise PairsError(
+            f"{name}: the image is {width}x{height} but its depth {depth_size[1]}x{depth_size[0]}: register the depth "
+            "to the image first"
+        )
+    known = frame.depth_m[frame.depth_m > 0]
+    if not known.size:
+        raise PairsError(f"{name}: the depth is unknown (0) everywhere")
+    return float(np.median(known))
+
+
+def check_unit(medians_m: list[float]) -> None:
+    """Refuse depth that no indoor or street scene has, and name the likely mistake.
+
+    Raises:
+        PairsError: The median lies outside 0.3 to 30 m.
+    """
+    median_m = float(np.median(medians_m))
+    if LEAST_MEDIAN_M <= median_m <= GREATEST_MEDIAN_M:
+        return
+    typical_m = math.sqrt(LEAST_MEDIAN_M * GREATEST_MEDIAN_M)
+    likely = min(UNIT_MISTAKES, key=lambda name: abs(math.log(median_m * UNIT_MISTAKES[name] / typical_m)))
+    raise PairsError(
+        f"median depth {median_m:g} m over {len(medians_m)} images, outside {LEAST_MEDIAN_M:g} to "
+        f"{GREATEST_MEDIAN_M:g} m: {likely}? Set --unit, or correct the source"
+    )
+
+
+def _write(
+    frame: Frame, sample: Sample, folder: Path, number: int, fallback: Intrinsics | None, lossless: bool
+) -> dict[str, object]:
+    suffix, data = frame.encoded or _encode_image(frame.image_rgb, lossless)
+    image, depth = f"images/{number:06}{suffix}", f"depth/{number:06}.png"
+    folder.joinpath(image).write_bytes(data)
+    depth_mm = np.rint(frame.depth_m * MILLIMETRES_PER_METRE)
+    depth_mm[depth_mm > GREATEST_MM] = 0
+    folder.joinpath(depth).write_bytes(cv2.imencode(".png", depth_mm.astype(np.uint16))[1].tobytes())
+    row: dict[str, object] = {"image": image, "depth": depth}
+    camera = frame.intrinsics or fallback
+    k = np.full((3, 3), np.nan) if camera is None else camera.matrix(frame.depth_m.shape)
+    row |= {"fx": k[0, 0], "fy": k[1, 1], "cx": k[0, 2], "cy": k[1, 2]}
+    return {**row, "index": sample.index, "scene": sample.scene, "source": sample.name}
+
+
+def _encode_image(image_rgb: np.ndarray, lossless: bool) -> tuple[str, bytes]:
+    suffix, options = (".png", []) if lossless else (".jpg", [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+    return suffix, cv2.imencode(suffix, cv2.cvtColor(image_rgb, cv2.COLOR_RGB2BGR), options)[1].tobytes()
