@@ -25,6 +25,8 @@ IMAGE_TOPIC = "/demo_camera/image"
 INFO_TOPIC = "/demo_camera/camera_info"
 FRAME_ID = "demo_camera_optical_frame"
 POLL_S = 0.05
+SETTLE_S = 0.5
+"""Each side of DDS finds the other by itself: the node may match this camera a moment after this camera matches it."""
 
 
 def camera_info(k: np.ndarray | None, height: int, width: int, header: Header) -> CameraInfo:
@@ -102,6 +104,7 @@ def publish(camera: Camera, recording: Recording, plan: dict) -> None:
         if not rclpy.ok():
             return
         time.sleep(POLL_S)
+    time.sleep(SETTLE_S)
     pace = Pace(plan["rate_hz"])
     for index, frame in enumerate(live_or_kept_frames(recording, plan)):
         pace.wait()
