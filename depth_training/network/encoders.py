@@ -120,9 +120,7 @@ class Encoder(nn.Module):
         EncoderWeightsError: The weights cannot be had or do not fit.
     """
 
-    def __init__(
-        self, name: str, weights: str | None = None, frozen: bool = True, frozen_stages: int = 0
-    ):
+    def __init__(self, name: str, weights: str | None = None, frozen: bool = True, frozen_stages: int = 0):
         super().__init__()
         if name not in ENCODERS:
             raise ValueError(f"unknown encoder {name!r}: choose one of {', '.join(ENCODERS)}")
