@@ -133,6 +133,7 @@ class CameraStream:
             f"subscribed to {subscription.topic}": subscription.reliability.name.lower().replace("_", " ")
             for subscription in self._subscriptions
         }
+        facts |= self._outputs.facts
         estimate = self._last_estimate
         if estimate is None:
             return {**facts, "calibration": "unknown, no image has been worked on"}
