@@ -193,25 +193,34 @@ class CameraStream:
         remarks = [*estimate.remarks, *header_remarks(header, msg.header.frame_id, info)]
         if why_no_pose is not None:
             remarks.append(why_no_pose)
-        why_nothing = estimate.view.why_no_cloud or why_no_pose
-        return lambda: self._publish(estimate, header, remarks, why_nothing, parameters)
+        return lambda: self._publish(estimate, header, remarks, why_no_pose, parameters)
 
     def _publish(
         self,
         estimate: Estimate,
         header: Header,
         remarks: list[str],
-        why_nothing: str | None,
+        why_no_pose: str | None,
         parameters: Parameters,
     ) -> None:
         for sentence in (*remarks, *self._outputs.remarks(estimate)):
             self._remark(sentence)
         if self._outputs.publish(estimate, header, parameters):
             self._health.count_published(self._latency_s(header))
-        elif why_nothing is not None:
-            self._count_rejected("calibration", f"nothing that is subscribed to can be made: {why_nothing}")
+        elif reasons := self._why_nothing(estimate, why_no_pose):
+            reason, sentence = reasons[0]
+            self._count_rejected(reason, f"nothing that is subscribed to can be made: {sentence}")
         else:  # whoever was subscribed has left meanwhile
             self._health.count_unwatched()
+
+    def _why_nothing(self, estimate: Estimate, why_no_pose: str | None) -> list[tuple[str, str]]:
+        """Why each output that is subscribed to cannot be made: one word, and the sentence."""
+        reasons: list[tuple[str, str | None]] = [("model", sentence) for sentence in self._outputs.remarks(estimate)]
+        if self._outputs.is_watched("scan"):
+            reasons.insert(0, ("calibration", why_no_pose))
+        if self._outputs.is_watched("depth/points") or self._outputs.is_watched("scan"):
+            reasons.insert(0, ("calibration", estimate.view.why_no_cloud))
+        return [(reason, sentence) for reason, sentence in reasons if sentence is not None]
 
     def _latency_s(self, header: Header) -> float | None:
         stamp_ns = to_nanoseconds(header.stamp)
