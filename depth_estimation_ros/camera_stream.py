@@ -26,7 +26,7 @@ from depth_estimation_ros.outputs import OutputPublishers
 from depth_estimation_ros.parameters import Parameters
 from depth_estimation_ros.qos import AdaptiveSubscription
 from depth_estimation_ros.rate_limit import RateLimit
-from depth_estimation_ros.topics import camera_info_topic, image_topic
+from depth_estimation_ros.topics import camera_info_topic, image_topic, in_namespace
 from depth_estimation_ros.turns import Turns
 
 LOG_PERIOD_S = 5.0
@@ -133,6 +133,9 @@ class CameraStream:
             f"subscribed to {subscription.topic}": subscription.reliability.name.lower().replace("_", " ")
             for subscription in self._subscriptions
         }
+        facts["depth/camera_info topic"] = self._node.resolve_topic_name(
+            in_namespace(self._camera, "depth/camera_info")
+        )
         facts |= self._outputs.facts
         estimate = self._last_estimate
         if estimate is None:
