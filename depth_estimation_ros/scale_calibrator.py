@@ -12,6 +12,7 @@ import rclpy
 from rcl_interfaces.srv import GetParameters
 from rclpy.client import Client
 from rclpy.node import Node
+from rclpy.parameter import parameter_value_to_python
 from rclpy.time import Time
 from sensor_msgs.msg import CameraInfo, Image, LaserScan
 
@@ -83,12 +84,14 @@ class ScaleCalibrator(Node):
             future = client.call_async(GetParameters.Request(names=["scale", "floor_scale"]))
             rclpy.spin_until_future_complete(self, future, timeout_sec=SERVICE_S)
             answer = future.result() if future.done() else None
-            if answer is not None and len(answer.values) == 2 and answer.values[0].double_value > 0:
-                if answer.values[1].bool_value:
+            # `ros2 param set … scale 2` leaves an integer.
+            values: list[Any] = [] if answer is None else [parameter_value_to_python(value) for value in answer.values]
+            if len(values) == 2 and type(values[0]) in (int, float) and values[0] > 0:
+                if values[1]:
                     raise ScaleError(
                         f"{self._given.node} follows the floor: set floor_scale to false while it is calibrated"
                     )
-                return answer.values[0].double_value
+                return float(values[0])
         raise ScaleError(
             f"{self._given.node} does not tell its scale: name the depth node (--node), or give --current-scale"
         )

@@ -7,6 +7,8 @@ import sys
 
 import numpy as np
 import pytest
+from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
+from rcl_interfaces.srv import SetParameters
 from rclpy.qos import QoSProfile
 from robot_harness import BEST_EFFORT, Camera, Robot
 from sensor_msgs.msg import Image, LaserScan
@@ -65,6 +67,16 @@ def test_a_depth_camera_tells_what_to_set_whatever_the_present_scale(robot, fact
     process = calibrate(robot, "--reference", "depth", "--topic", "/reference/depth")
     assert scale_of(camera, process) == pytest.approx(factor, rel=0.03)
     assert "8 frames" in process.output
+
+
+def test_a_whole_number_that_was_set_live_is_a_scale_too(robot):
+    robot.start()
+    robot.wait_for_state("active")
+    value = ParameterValue(type=ParameterType.PARAMETER_INTEGER, integer_value=2)
+    request = SetParameters.Request(parameters=[Parameter(name="scale", value=value)])
+    assert robot.call(SetParameters, "/depth_estimation/set_parameters", request).results[0].successful
+    process = calibrate(robot, "--reference", "depth", "--topic", "/reference/depth")
+    assert scale_of(ReferenceCamera(robot), process) == pytest.approx(1.0, rel=0.03)
 
 
 def test_a_scanner_with_a_known_place_tells_it_too(robot):
