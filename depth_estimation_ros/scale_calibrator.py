@@ -127,6 +127,13 @@ class ScaleCalibrator(Node):
         self._compare(self._pairs.put_first(to_nanoseconds(msg.header.stamp), msg))
 
     def _take_reference(self, msg: Any) -> None:
+        publishers = self.get_publishers_info_by_topic(self.resolve_topic_name(self._given.topic))
+        own = self._given.node.rpartition("/")[2]
+        if publishers and all(info.node_name == own for info in publishers):
+            raise ScaleError(
+                f"{self._given.topic} is {own}'s own, which agrees with itself at any scale: name the trusted sensor's "
+                "topic, and start the sensor"
+            )
         self._compare(self._pairs.put_second(to_nanoseconds(msg.header.stamp), msg))
 
     def _compare(self, pairs: list[tuple[Image, Any]]) -> None:

@@ -107,6 +107,15 @@ def test_a_refusal_says_why_on_standard_error_and_in_the_exit_status(robot):
     assert "scale: 0" not in process.output
 
 
+def test_the_nodes_own_scan_is_no_reference(robot):
+    robot.start(parameters={"camera_height": HEIGHT_M})
+    camera = ReferenceCamera(robot)
+    process = calibrate(robot, "--reference", "scan", "--topic", "/scan", "--pose", *"000000")
+    camera.send_until(lambda: process.popen.poll() is not None, "calibrate_scale ends")
+    assert process.popen.returncode == 1
+    assert "/scan is depth_estimation's own" in process.output
+
+
 def test_a_node_that_follows_the_floor_is_not_calibrated(robot):
     robot.start(parameters={"floor_scale": True, "camera_height": HEIGHT_M})
     process = calibrate(robot, "--reference", "floor", "--camera-height", str(HEIGHT_M))
