@@ -120,6 +120,7 @@ class CameraStream:
         """The node's clock has jumped: frames of before are still under way."""
         self._jumped_s = time.monotonic()
         self._health.forget_latencies()
+        self._mounting.forget()
 
     @property
     def in_flight(self) -> int:
