@@ -16,7 +16,7 @@ from depth_estimation_ros.camera import is_rectified_topic
 from depth_estimation_ros.camera_info_buffer import CameraInfoBuffer, to_nanoseconds
 from depth_estimation_ros.camera_mounting import CameraMounting
 from depth_estimation_ros.camera_pipeline import CameraPipeline, Estimate
-from depth_estimation_ros.camera_remarks import floor_facts, header_remarks, whose_info
+from depth_estimation_ros.camera_remarks import estimate_facts, header_remarks, whose_info
 from depth_estimation_ros.frame_worker import FrameWorker, Rest
 from depth_estimation_ros.health import Health
 from depth_estimation_ros.images import ImageError, decode_compressed, decode_image
@@ -75,15 +75,14 @@ class CameraStream:
         self._worker = FrameWorker(self._process, self._reject, self._turn)
         self._rate_limit = RateLimit()
         self._subscriptions: list[AdaptiveSubscription] = []
-        self._last_estimate: Estimate | None = None
+        self._frame_facts: dict[str, str] | None = None  # of the last one; not the frame, which is megabytes
         self._prepared_for: list[Calibration | None] = []  # at most one
-        self._whose_info = ""
         self._jumped_s = -math.inf
 
     def start(self) -> None:
         """Subscribe and work. Whatever was known of the camera before is forgotten."""
         self._infos = CameraInfoBuffer()
-        self._last_estimate = None
+        self._frame_facts = None
         self._prepared_for = []
         self._mounting.start()
         self._worker.start()
@@ -138,19 +137,7 @@ class CameraStream:
             in_namespace(self._camera, "depth/camera_info")
         )
         facts |= self._outputs.facts
-        estimate = self._last_estimate
-        if estimate is None:
-            return {**facts, "calibration": "unknown, no image has been worked on"}
-        height, width = estimate.view.network_size
-        view = estimate.view
-        return {
-            **facts,
-            "network size": f"{width}x{height}",
-            "focal ratio": f"{estimate.focal_ratio:.4f}",
-            "calibration": view.why_no_cloud or "; ".join(view.warnings) or "calibrated",
-            "CameraInfo": self._whose_info,
-            **floor_facts(estimate),
-        }
+        return facts | (self._frame_facts or {"calibration": "unknown, no image has been worked on"})
 
     def _take(self, msg: Image | CompressedImage) -> None:
         self._health.count_received()
@@ -192,8 +179,7 @@ class CameraStream:
         if self._outputs.is_watched("scan") or parameters.floor_scale:
             pose, why_no_pose = self._mounting.find(header, parameters)
         estimate = self._pipeline.estimate(image_rgb, calibration, is_rectified, parameters, pose)
-        self._last_estimate = estimate
-        self._whose_info = whose_info(info, msg.header)
+        self._frame_facts = {**estimate_facts(estimate), "CameraInfo": whose_info(info, msg.header)}
         remarks = [*estimate.remarks, *header_remarks(header, msg.header.frame_id, info)]
         if why_no_pose is not None:
             remarks.append(why_no_pose)
