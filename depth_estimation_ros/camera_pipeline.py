@@ -190,11 +190,11 @@ class CameraPipeline:
             resize_filter = contract.input.resize_filter
             focal_px = rectified_focal_px(calibration, size, input_rectified, hfov_deg)
             network_size = choose_network_size(contract, *size, focal_px, max_pixels or None)
-            self._view = plan_view(calibration, size, network_size, input_rectified, hfov_deg, resize_filter)
-            self._camera_view = None
+            view = plan_view(calibration, size, network_size, input_rectified, hfov_deg, resize_filter)
+            camera_view = None
             if parameters.output_size == "camera":
-                self._camera_view = plan_view(calibration, size, size, input_rectified, hfov_deg, resize_filter)
-            self._planned_for = wanted
+                camera_view = plan_view(calibration, size, size, input_rectified, hfov_deg, resize_filter)
+            self._view, self._camera_view, self._planned_for = view, camera_view, wanted  # all or nothing
         return self._view
 
 
