@@ -64,6 +64,13 @@ class Estimate:
         return np.where(floats, np.float32(np.nan), self.depth_m)
 
     @cached_property
+    def suspected_m(self) -> np.ndarray:
+        """`depth_m` before pixels of little confidence were left out, (h, w) float32."""
+        if self.parameters.min_confidence == 0:
+            return self.depth_m
+        return mark_invalid(self.prediction.depth_m, self.view.valid_mask, self.parameters)
+
+    @cached_property
     def output_depth_m(self) -> np.ndarray:
         """`depth_m` at output size, (H, W) float32."""
         if self.camera_view is None:
