@@ -42,6 +42,12 @@ class CameraMounting:
             self._listener.unregister()
         self._tf2 = self._buffer = self._listener = None
 
+    def forget(self) -> None:
+        """Time has jumped: tf2 refuses what is older than what it has, and would answer from the future for good."""
+        buffer = self._buffer
+        if buffer is not None:
+            buffer.clear()  # which leaves static transforms alone
+
     def find(self, header: Header, parameters: Parameters) -> tuple[CameraPose | None, str | None]:
         """Find the pose of the camera at one image.
 

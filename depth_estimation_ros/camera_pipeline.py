@@ -64,6 +64,13 @@ class Estimate:
         return np.where(floats, np.float32(np.nan), self.depth_m)
 
     @cached_property
+    def suspected_m(self) -> np.ndarray:
+        """`depth_m` before pixels of little confidence were left out, (h, w) float32."""
+        if self.parameters.min_confidence == 0:
+            return self.depth_m
+        return mark_invalid(self.prediction.depth_m, self.view.valid_mask, self.parameters)
+
+    @cached_property
     def output_depth_m(self) -> np.ndarray:
         """`depth_m` at output size, (H, W) float32."""
         if self.camera_view is None:
@@ -190,11 +197,11 @@ class CameraPipeline:
             resize_filter = contract.input.resize_filter
             focal_px = rectified_focal_px(calibration, size, input_rectified, hfov_deg)
             network_size = choose_network_size(contract, *size, focal_px, max_pixels or None)
-            self._view = plan_view(calibration, size, network_size, input_rectified, hfov_deg, resize_filter)
-            self._camera_view = None
+            view = plan_view(calibration, size, network_size, input_rectified, hfov_deg, resize_filter)
+            camera_view = None
             if parameters.output_size == "camera":
-                self._camera_view = plan_view(calibration, size, size, input_rectified, hfov_deg, resize_filter)
-            self._planned_for = wanted
+                camera_view = plan_view(calibration, size, size, input_rectified, hfov_deg, resize_filter)
+            self._view, self._camera_view, self._planned_for = view, camera_view, wanted  # all or nothing
         return self._view
 
 

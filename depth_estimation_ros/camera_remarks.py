@@ -19,11 +19,19 @@ def whose_info(info: StampedCalibration | None, image_header: Header) -> str:
     return whose if info.frame_id == image_header.frame_id else f"{whose}, of frame {info.frame_id!r}"
 
 
-def floor_facts(estimate: Estimate) -> dict[str, str]:
-    """What the floor said of the scale, by diagnostics' key; empty where it was not asked."""
+def estimate_facts(estimate: Estimate) -> dict[str, str]:
+    """How one image was worked on, by diagnostics' key; with what the floor said of the scale where it was asked."""
+    view = estimate.view
+    height, width = view.network_size
+    facts = {
+        "network size": f"{width}x{height}",
+        "focal ratio": f"{estimate.focal_ratio:.4f}",
+        "calibration": view.why_no_cloud or "; ".join(view.warnings) or "calibrated",
+    }
     if estimate.floor is None:
-        return {}
+        return facts
     return {
+        **facts,
         "floor scale": f"{estimate.floor.factor:.3f}",
         "floor inlier share": f"{estimate.floor.inlier_share:.2f}",
         "floor": estimate.floor.note,

@@ -16,7 +16,7 @@ from depth_estimation_ros.camera import is_rectified_topic
 from depth_estimation_ros.camera_info_buffer import CameraInfoBuffer, to_nanoseconds
 from depth_estimation_ros.camera_mounting import CameraMounting
 from depth_estimation_ros.camera_pipeline import CameraPipeline, Estimate
-from depth_estimation_ros.camera_remarks import floor_facts, header_remarks, whose_info
+from depth_estimation_ros.camera_remarks import estimate_facts, header_remarks, whose_info
 from depth_estimation_ros.frame_worker import FrameWorker, Rest
 from depth_estimation_ros.health import Health
 from depth_estimation_ros.images import ImageError, decode_compressed, decode_image
@@ -26,7 +26,7 @@ from depth_estimation_ros.outputs import OutputPublishers
 from depth_estimation_ros.parameters import Parameters
 from depth_estimation_ros.qos import AdaptiveSubscription
 from depth_estimation_ros.rate_limit import RateLimit
-from depth_estimation_ros.topics import camera_info_topic, image_topic
+from depth_estimation_ros.topics import camera_info_topic, image_topic, in_namespace
 from depth_estimation_ros.turns import Turns
 
 LOG_PERIOD_S = 5.0
@@ -75,15 +75,14 @@ class CameraStream:
         self._worker = FrameWorker(self._process, self._reject, self._turn)
         self._rate_limit = RateLimit()
         self._subscriptions: list[AdaptiveSubscription] = []
-        self._last_estimate: Estimate | None = None
+        self._frame_facts: dict[str, str] | None = None  # of the last one; not the frame, which is megabytes
         self._prepared_for: list[Calibration | None] = []  # at most one
-        self._whose_info = ""
         self._jumped_s = -math.inf
 
     def start(self) -> None:
         """Subscribe and work. Whatever was known of the camera before is forgotten."""
         self._infos = CameraInfoBuffer()
-        self._last_estimate = None
+        self._frame_facts = None
         self._prepared_for = []
         self._mounting.start()
         self._worker.start()
@@ -120,6 +119,7 @@ class CameraStream:
         """The node's clock has jumped: frames of before are still under way."""
         self._jumped_s = time.monotonic()
         self._health.forget_latencies()
+        self._mounting.forget()
 
     @property
     def in_flight(self) -> int:
@@ -133,19 +133,11 @@ class CameraStream:
             f"subscribed to {subscription.topic}": subscription.reliability.name.lower().replace("_", " ")
             for subscription in self._subscriptions
         }
-        estimate = self._last_estimate
-        if estimate is None:
-            return {**facts, "calibration": "unknown, no image has been worked on"}
-        height, width = estimate.view.network_size
-        view = estimate.view
-        return {
-            **facts,
-            "network size": f"{width}x{height}",
-            "focal ratio": f"{estimate.focal_ratio:.4f}",
-            "calibration": view.why_no_cloud or "; ".join(view.warnings) or "calibrated",
-            "CameraInfo": self._whose_info,
-            **floor_facts(estimate),
-        }
+        facts["depth/camera_info topic"] = self._node.resolve_topic_name(
+            in_namespace(self._camera, "depth/camera_info")
+        )
+        facts |= self._outputs.facts
+        return facts | (self._frame_facts or {"calibration": "unknown, no image has been worked on"})
 
     def _take(self, msg: Image | CompressedImage) -> None:
         self._health.count_received()
@@ -187,30 +179,38 @@ class CameraStream:
         if self._outputs.is_watched("scan") or parameters.floor_scale:
             pose, why_no_pose = self._mounting.find(header, parameters)
         estimate = self._pipeline.estimate(image_rgb, calibration, is_rectified, parameters, pose)
-        self._last_estimate = estimate
-        self._whose_info = whose_info(info, msg.header)
+        self._frame_facts = {**estimate_facts(estimate), "CameraInfo": whose_info(info, msg.header)}
         remarks = [*estimate.remarks, *header_remarks(header, msg.header.frame_id, info)]
         if why_no_pose is not None:
             remarks.append(why_no_pose)
-        why_nothing = estimate.view.why_no_cloud or why_no_pose
-        return lambda: self._publish(estimate, header, remarks, why_nothing, parameters)
+        return lambda: self._publish(estimate, header, remarks, why_no_pose, parameters)
 
     def _publish(
         self,
         estimate: Estimate,
         header: Header,
         remarks: list[str],
-        why_nothing: str | None,
+        why_no_pose: str | None,
         parameters: Parameters,
     ) -> None:
         for sentence in (*remarks, *self._outputs.remarks(estimate)):
             self._remark(sentence)
         if self._outputs.publish(estimate, header, parameters):
             self._health.count_published(self._latency_s(header))
-        elif why_nothing is not None:
-            self._count_rejected("calibration", f"nothing that is subscribed to can be made: {why_nothing}")
+        elif reasons := self._why_nothing(estimate, why_no_pose):
+            reason, sentence = reasons[0]
+            self._count_rejected(reason, f"nothing that is subscribed to can be made: {sentence}")
         else:  # whoever was subscribed has left meanwhile
             self._health.count_unwatched()
+
+    def _why_nothing(self, estimate: Estimate, why_no_pose: str | None) -> list[tuple[str, str]]:
+        """Why each output that is subscribed to cannot be made: one word, and the sentence."""
+        reasons: list[tuple[str, str | None]] = [("model", sentence) for sentence in self._outputs.remarks(estimate)]
+        if self._outputs.is_watched("scan"):
+            reasons.insert(0, ("calibration", why_no_pose))
+        if self._outputs.is_watched("depth/points") or self._outputs.is_watched("scan"):
+            reasons.insert(0, ("calibration", estimate.view.why_no_cloud))
+        return [(reason, sentence) for reason, sentence in reasons if sentence is not None]
 
     def _latency_s(self, header: Header) -> float | None:
         stamp_ns = to_nanoseconds(header.stamp)

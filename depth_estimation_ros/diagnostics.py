@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from depth_estimation_ros.health import HealthReport
+from depth_estimation_ros.health import WINDOW_S, HealthReport
 
 if TYPE_CHECKING:
     from diagnostic_msgs.msg import DiagnosticArray
@@ -56,7 +56,8 @@ class CameraState:
 def judge(node: NodeState, camera: CameraState) -> tuple[Level, str]:
     """Choose the level and the sentence that says why: ERROR where nothing can be produced, WARN where it is doubtful.
 
-    Dropped frames are no fault: a slow computer that always shows the newest frame does what it should.
+    Dropped frames are no fault while others come out: a slow computer that always shows the newest frame does what it
+    should.
     """
     report = camera.report
     if node.failure is not None:
@@ -70,8 +71,13 @@ def judge(node: NodeState, camera: CameraState) -> tuple[Level, str]:
         return ("WARN" if report.published_lately else "ERROR"), f"{share} rejected lately: {report.last_error}"
     if report.remarks:
         return "WARN", "; ".join(report.remarks)
-    if report.rate_in_hz and not report.published_lately and report.unwatched:
+    if report.rate_in_hz and not report.published_lately and report.unwatched_lately:
         return "OK", "idle: nobody subscribes to an output"
+    if node.active_for_s > WINDOW_S and report.dropped_lately and not report.published_lately:
+        return "WARN", (
+            f"{report.dropped_lately} images were dropped and no depth came out in {WINDOW_S:g} s: the computer is too "
+            "slow; lower max_network_pixels, or choose another device"
+        )
     return "OK", f"{report.rate_out_hz:.1f} frames per second"
 
 

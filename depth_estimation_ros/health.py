@@ -29,7 +29,7 @@ class HealthReport:
         rate_in_hz, rate_out_hz: Frames received and published per second within the window.
         latency_p50_ms, latency_p99_ms: From the image's stamp to its outputs' publication; None before the first.
         silence_s: Seconds since the last frame was received; None before the first.
-        published_lately, rejected_lately: Frames within the window.
+        published_lately, dropped_lately, unwatched_lately, rejected_lately: Frames within the window.
         remarks: One sentence each: what is doubtful about the frames within the window.
         last_error: The last rejection's sentence; None where there was none.
         last_error_age_s: Seconds since then.
@@ -47,6 +47,8 @@ class HealthReport:
     latency_p99_ms: float | None
     silence_s: float | None
     published_lately: int
+    dropped_lately: int
+    unwatched_lately: int
     rejected_lately: int
     remarks: tuple[str, ...]
     last_error: str | None
@@ -83,7 +85,7 @@ class Health:
         self._lock = threading.Lock()
         self._totals: Counter[str] = Counter()
         self._rejected: Counter[str] = Counter()
-        self._recent = {kind: _Recent() for kind in ("received", "published", "rejected")}
+        self._recent = {kind: _Recent() for kind in ("received", "published", "dropped", "unwatched", "rejected")}
         self._latencies_s: deque[float] = deque(maxlen=LATENCY_WINDOW)
         self._remarks_s: dict[str, float] = {}
         self._received_s: float | None = None
@@ -155,6 +157,8 @@ class Health:
                 latency_p99_ms=p99_ms,
                 silence_s=None if self._received_s is None else now_s - self._received_s,
                 published_lately=self._recent["published"].count(now_s),
+                dropped_lately=self._recent["dropped"].count(now_s),
+                unwatched_lately=self._recent["unwatched"].count(now_s),
                 rejected_lately=self._recent["rejected"].count(now_s),
                 remarks=self._current_remarks(now_s),
                 last_error=error,
@@ -164,6 +168,8 @@ class Health:
     def _count(self, kind: str) -> None:
         with self._lock:
             self._totals[kind] += 1
+            if kind in self._recent:
+                self._recent[kind].add(self._clock_s())
 
     def _current_remarks(self, now_s: float) -> tuple[str, ...]:
         self._remarks_s = {sentence: at_s for sentence, at_s in self._remarks_s.items() if now_s - at_s <= WINDOW_S}

@@ -73,7 +73,9 @@ class _Beams:
     sees_far: np.ndarray
 
 
-def depth_to_scan(depth_m: np.ndarray, k: np.ndarray, pose: CameraPose, band: Band) -> Scan:
+def depth_to_scan(
+    depth_m: np.ndarray, k: np.ndarray, pose: CameraPose, band: Band, suspected_m: np.ndarray | None = None
+) -> Scan:
     """Look for the nearest point of the band along every bearing.
 
     Args:
@@ -81,6 +83,8 @@ def depth_to_scan(depth_m: np.ndarray, k: np.ndarray, pose: CameraPose, band: Ba
         k: (3, 3) intrinsics of the depth image, in pixels.
         pose: The camera in the z-up frame of the scan.
         band: Heights and ranges.
+        suspected_m: (h, w) the same before pixels were left out that are not trusted: they show no obstacle, but where
+            one of them would stand in the band no beam is free. By default `depth_m`.
 
     Returns:
         One beam per column of the image or a little more. A beam is +Inf where nothing in view stands in the band and
@@ -92,11 +96,16 @@ def depth_to_scan(depth_m: np.ndarray, k: np.ndarray, pose: CameraPose, band: Ba
     )
     count = beams.sees_far.size
     rise = beams.directions[..., 2]
-    measured = np.isfinite(depth_m) & (depth_m > 0)
+    measured = _is_measured(depth_m)
     # How far each pixel is known to see: to its point, or as far as is measured at all.
     reach_m = np.where(depth_m == np.inf, band.max_range_m, np.where(measured, depth_m, np.nan))
     end_m = pose.height_m + reach_m * rise
-    hit = measured & (end_m >= band.min_height_m) & (end_m <= band.max_height_m)
+    hit = measured & _is_within(end_m, band)
+    suspect = hit
+    if suspected_m is not None:
+        suspect = _is_measured(suspected_m) & _is_within(
+            pose.height_m + np.where(np.isfinite(suspected_m), suspected_m, np.nan) * rise, band
+        )
     ranges_m = _nearest(depth_m[hit], beams.directions[hit], pose, beams)
     stands = np.isfinite(ranges_m)
     ranges_m[ranges_m > band.max_range_m] = np.inf
@@ -108,7 +117,7 @@ def depth_to_scan(depth_m: np.ndarray, k: np.ndarray, pose: CameraPose, band: Ba
     known = np.bincount(beams.beam[shows], minlength=count)
     knowable = np.bincount(beams.beam[could_show], minlength=count)
     # Seen from beside the camera a thing may leave gaps: the pixels of a direction that meet something deny it freedom.
-    meets = np.bincount(beams.beam[hit], minlength=count) > 0
+    meets = np.bincount(beams.beam[suspect], minlength=count) > 0
     free = beams.sees_far & ~meets & (known > 0) & (known >= FREE_SHARE * knowable)
     ranges_m[~stands & ~free] = np.nan
     ranges_m[beams.beam[too_near]] = -np.inf
@@ -137,6 +146,14 @@ def _nearest(depth_m: np.ndarray, directions: np.ndarray, pose: CameraPose, beam
     ranges_m = np.full(beams.sees_far.size, np.inf)
     np.minimum.at(ranges_m, beam[inside], np.hypot(x_m, y_m)[inside])
     return ranges_m
+
+
+def _is_measured(depth_m: np.ndarray) -> np.ndarray:
+    return np.isfinite(depth_m) & (depth_m > 0)
+
+
+def _is_within(height_m: np.ndarray, band: Band) -> np.ndarray:
+    return (height_m >= band.min_height_m) & (height_m <= band.max_height_m)
 
 
 def _crosses(start_m: float, end_m: np.ndarray, band: Band) -> np.ndarray:

@@ -28,12 +28,14 @@ class Output:
     """One topic, and how its message comes from an estimate; None where this estimate has no such message.
 
     `why_never` says in one sentence why this model has no such message; None where it has, or a remark says why.
+    `yields` says that it is silent while others publish its topic.
     """
 
     topic: str
     message_type: type
     build: Callable[[Estimate, Header, Parameters], Any | None]
     why_never: Callable[[Estimate], str | None] = lambda estimate: None
+    yields: bool = False
 
 
 def _depth_image(estimate: Estimate, header: Header, parameters: Parameters) -> Image:
@@ -80,7 +82,7 @@ def _scan(estimate: Estimate, header: Header, parameters: Parameters) -> LaserSc
     if estimate.view.k_network is None or estimate.camera_pose is None:
         return None
     band = Band(parameters.scan_min_height, parameters.scan_max_height, parameters.min_range, parameters.max_range)
-    scan = depth_to_scan(estimate.surfaces_m, estimate.view.k_network, estimate.camera_pose, band)
+    scan = depth_to_scan(estimate.surfaces_m, estimate.view.k_network, estimate.camera_pose, band, estimate.suspected_m)
     return scan_message(scan, band, Header(stamp=header.stamp, frame_id=estimate.camera_pose.frame_id))
 
 
@@ -91,7 +93,8 @@ OUTPUTS = (
     Output("depth/color", Image, _depth_colour),
     Output("depth/confidence", Image, _confidence, _why_no_confidence),
     Output("rgb/image_rect", Image, _rgb),
-    Output("scan", LaserScan, _scan),
+    # A robot's laser scanner has this name, too: whoever listens to it must not get two sensors mixed.
+    Output("scan", LaserScan, _scan, yields=True),
 )
 
 
@@ -121,17 +124,35 @@ class OutputPublishers:
     @property
     def are_watched(self) -> bool:
         """Whether anybody subscribes to any of them."""
-        return any(publisher.get_subscription_count() for _, publisher in self._publishers)
+        return any(self._is_wanted(output, publisher) for output, publisher in self._publishers)
 
     def is_watched(self, topic: str) -> bool:
         """Whether anybody subscribes to this one."""
         return any(
-            output.topic == topic and publisher.get_subscription_count() for output, publisher in self._publishers
+            output.topic == topic and self._is_wanted(output, publisher) for output, publisher in self._publishers
         )
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """For diagnostics: what is silent because others publish it."""
+        return {
+            output.topic: f"silent, for others publish {self._resolved(output)}: remap {output.topic} to have both"
+            for output, _ in self._publishers
+            if output.yields and self._is_shared(output)
+        }
+
+    def _is_wanted(self, output: Output, publisher: LifecyclePublisher) -> bool:
+        return bool(publisher.get_subscription_count()) and not (output.yields and self._is_shared(output))
+
+    def _is_shared(self, output: Output) -> bool:
+        return self._node.count_publishers(self._resolved(output)) > 1
+
+    def _resolved(self, output: Output) -> str:
+        return self._node.resolve_topic_name(in_namespace(self._camera, output.topic))
 
     def remarks(self, estimate: Estimate) -> list[str]:
         """One sentence for each topic that is subscribed to, though this model has nothing for it."""
-        reasons = [output.why_never(estimate) for output, one in self._publishers if one.get_subscription_count()]
+        reasons = [output.why_never(estimate) for output, one in self._publishers if self._is_wanted(output, one)]
         return [reason for reason in reasons if reason is not None]
 
     def publish(self, estimate: Estimate, header: Header, parameters: Parameters) -> bool:
@@ -143,7 +164,7 @@ class OutputPublishers:
         messages = [
             (publisher, output.build(estimate, header, parameters))
             for output, publisher in self._publishers
-            if publisher.get_subscription_count()
+            if self._is_wanted(output, publisher)
         ]
         given = [(publisher, message) for publisher, message in messages if message is not None]
         for publisher, message in given:

@@ -19,6 +19,8 @@ class PeriodicThread:
 
     def set_period(self, period_s: float) -> None:
         """Go on at another pace, from now on."""
+        if period_s == self._period_s:  # waking would begin the wait anew, and again and again nothing would be done
+            return
         self._period_s = period_s
         self._wake.set()
 

@@ -12,6 +12,7 @@ import rclpy
 from rcl_interfaces.srv import GetParameters
 from rclpy.client import Client
 from rclpy.node import Node
+from rclpy.parameter import parameter_value_to_python
 from rclpy.time import Time
 from sensor_msgs.msg import CameraInfo, Image, LaserScan
 
@@ -83,12 +84,14 @@ class ScaleCalibrator(Node):
             future = client.call_async(GetParameters.Request(names=["scale", "floor_scale"]))
             rclpy.spin_until_future_complete(self, future, timeout_sec=SERVICE_S)
             answer = future.result() if future.done() else None
-            if answer is not None and len(answer.values) == 2 and answer.values[0].double_value > 0:
-                if answer.values[1].bool_value:
+            # `ros2 param set … scale 2` leaves an integer.
+            values: list[Any] = [] if answer is None else [parameter_value_to_python(value) for value in answer.values]
+            if len(values) == 2 and type(values[0]) in (int, float) and values[0] > 0:
+                if values[1]:
                     raise ScaleError(
                         f"{self._given.node} follows the floor: set floor_scale to false while it is calibrated"
                     )
-                return answer.values[0].double_value
+                return float(values[0])
         raise ScaleError(
             f"{self._given.node} does not tell its scale: name the depth node (--node), or give --current-scale"
         )
@@ -124,6 +127,13 @@ class ScaleCalibrator(Node):
         self._compare(self._pairs.put_first(to_nanoseconds(msg.header.stamp), msg))
 
     def _take_reference(self, msg: Any) -> None:
+        publishers = self.get_publishers_info_by_topic(self.resolve_topic_name(self._given.topic))
+        own = self._given.node.rpartition("/")[2]
+        if publishers and all(info.node_name == own for info in publishers):
+            raise ScaleError(
+                f"{self._given.topic} is {own}'s own, which agrees with itself at any scale: name the trusted sensor's "
+                "topic, and start the sensor"
+            )
         self._compare(self._pairs.put_second(to_nanoseconds(msg.header.stamp), msg))
 
     def _compare(self, pairs: list[tuple[Image, Any]]) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
@@ -25,6 +26,7 @@ except ImportError:  # PyPI has none
 
 # The key by which a status on /diagnostics is known for one of ours.
 IMAGE_TOPIC = "image topic"
+DEPTH_INFO_TOPIC = "depth/camera_info topic"
 
 ANSWER_S = 3.0
 
@@ -63,6 +65,7 @@ class Collector:
                 message=status.message,
                 values=_values(status),
                 earlier=_values(self._first[key]),
+                camera=camera_of(key),
             )
             for key, status in sorted(self._last.items())
         }
@@ -103,8 +106,12 @@ class Collector:
             return []
         return self._node.get_publisher_names_and_types_by_node(name, namespace or "/")
 
-    def watch(self, node_name: str) -> tuple[list[CameraInfo], Callable[[], None]]:
-        """Listen to the smallest of a node's outputs: where nobody else does, it would compute none.
+    def watch(self, node_name: str, values: Mapping[str, str]) -> tuple[list[CameraInfo], Callable[[], None]]:
+        """Listen to the smallest of one camera's outputs: where nobody else does, the node would compute none.
+
+        Args:
+            node_name: With its namespace.
+            values: Of the camera's status.
 
         Returns:
             What comes, and what to call when that is enough.
@@ -113,7 +120,7 @@ class Collector:
         subscriptions = [
             self._node.create_subscription(CameraInfo, topic, received.append, 5)
             for topic, types in self._published(node_name)
-            if types[0] == "sensor_msgs/msg/CameraInfo"
+            if types[0] == "sensor_msgs/msg/CameraInfo" and topic == values.get(DEPTH_INFO_TOPIC, topic)
         ]
 
         def close() -> None:
@@ -144,6 +151,12 @@ class Collector:
     def _on_transforms(self, msg: Any) -> None:
         if self.edges is not None:
             self.edges |= edges_of(msg)
+
+
+def camera_of(status_name: str) -> str:
+    """Which of a node's several cameras a status is of; "" for the only one."""
+    found = re.search(r": camera (\w+) to depth$", status_name)
+    return found[1] if found else ""
 
 
 def edges_of(msg: Any) -> dict[str, Edge]:

@@ -23,6 +23,7 @@ class NodeFacts:
         message: The node's own sentence.
         values: The latest numbers by their names.
         earlier: The same from the first status heard: the difference is what happened meanwhile.
+        camera: Which of its several cameras the status is of; "" where it has one.
     """
 
     name: str
@@ -30,6 +31,12 @@ class NodeFacts:
     message: str
     values: Mapping[str, str]
     earlier: Mapping[str, str]
+    camera: str = ""
+
+    @property
+    def who(self) -> str:
+        """The node, and which of its cameras."""
+        return f"{self.name} ({self.camera})" if self.camera else self.name
 
 
 @dataclass(frozen=True)
@@ -66,7 +73,7 @@ def check_state(facts: NodeFacts) -> list[Finding]:
     """The node is active and content."""
     lifecycle = facts.values.get("state", "unknown")
     if facts.level == "ERROR":
-        return [Finding("ERROR", f"{facts.name} says: {facts.message}", "do as it says, then start it again")]
+        return [Finding("ERROR", f"{facts.who} says: {facts.message}", "do as it says, then start it again")]
     if lifecycle != "active":
         return [
             Finding(
@@ -77,8 +84,8 @@ def check_state(facts: NodeFacts) -> list[Finding]:
             )
         ]
     if facts.level == "WARN":
-        return [Finding("WARN", f"{facts.name} says: {facts.message}", "see the findings about the camera")]
-    return [Finding("OK", f"{facts.name} is active: {facts.message}")]
+        return [Finding("WARN", f"{facts.who} says: {facts.message}", "see the findings about the camera")]
+    return [Finding("OK", f"{facts.who} is active: {facts.message}")]
 
 
 def check_flow(facts: NodeFacts, images_came: bool, output_count: int, seconds: float) -> list[Finding]:
@@ -97,31 +104,36 @@ def check_flow(facts: NodeFacts, images_came: bool, output_count: int, seconds: 
         return [
             Finding(
                 "ERROR",
-                f"images go into {facts.name}, and no depth came out of it in {seconds:g} s; its last error: {error}",
+                f"images go into {facts.who}, and no depth came out of it in {seconds:g} s; its last error: {error}",
                 "correct what the last error names; without one, look at the node's log",
             )
         ]
-    return [Finding("OK", f"{output_count / seconds:.1f} depth images per second come out of {facts.name}")]
+    return [Finding("OK", f"{output_count / seconds:.1f} depth images per second come out of {facts.who}")]
 
 
 def check_pace(facts: NodeFacts) -> list[Finding]:
     """Depth comes out soon after the picture, and most pictures become depth."""
     findings = []
+    of = f" of {facts.camera}" if facts.camera else ""
     faster = "give a smaller max_network_pixels, a CUDA device, or more of the CPU (num_threads, other programs)"
     latency = facts.values.get("stamp to publish p99 (ms)", "unknown")
     if latency != "unknown" and float(latency) > SLOW_MS:
         findings.append(
-            Finding("WARN", f"depth is up to {float(latency):.0f} ms old when it is published (p99)", faster)
+            Finding("WARN", f"depth{of} is up to {float(latency):.0f} ms old when it is published (p99)", faster)
         )
     received, dropped = _meanwhile(facts, "received"), _meanwhile(facts, "dropped (newer frame came)")
     if received and dropped / received > GREATEST_DROPPED_SHARE:
         findings.append(
-            Finding("WARN", f"{dropped} of {received} frames were dropped for newer ones: the computer is slow", faster)
+            Finding(
+                "WARN", f"{dropped} of {received} frames{of} were dropped for newer ones: the computer is slow", faster
+            )
         )
     if findings or latency == "unknown":
         return findings
     p50 = facts.values.get("stamp to publish p50 (ms)", "unknown")
-    return [Finding("OK", f"depth is {p50} ms old when published, p99 {latency} ms; {dropped} of {received} dropped")]
+    return [
+        Finding("OK", f"depth{of} is {p50} ms old when published, p99 {latency} ms; {dropped} of {received} dropped")
+    ]
 
 
 def _meanwhile(facts: NodeFacts, key: str) -> int:

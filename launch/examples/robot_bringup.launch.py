@@ -36,10 +36,12 @@ def generate_launch_description() -> LaunchDescription:
             "rviz": "false",
         }.items(),
     )
-    # The outputs of two cameras in one namespace have to differ: depth/… becomes front_depth/…
+    # The outputs of two cameras in one namespace have to differ, and from the robot's own scan: depth/… becomes
+    # front_depth/…, rgb/… front_rgb/… and scan front_scan.
+    outputs = ("depth/image_rect", "depth/camera_info", "depth/points", "depth/color", "depth/confidence")
     renamed = [
-        SetRemap(f"depth/{output}", PathJoinSubstitution(["/", robot, "front_depth", output]))
-        for output in ("image_rect", "camera_info", "points")
+        SetRemap(output, PathJoinSubstitution(["/", robot, f"front_{output}"]))
+        for output in (*outputs, "rgb/image_rect", "scan")
     ]
     return LaunchDescription(
         [

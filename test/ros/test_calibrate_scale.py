@@ -7,6 +7,8 @@ import sys
 
 import numpy as np
 import pytest
+from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
+from rcl_interfaces.srv import SetParameters
 from rclpy.qos import QoSProfile
 from robot_harness import BEST_EFFORT, Camera, Robot
 from sensor_msgs.msg import Image, LaserScan
@@ -67,6 +69,16 @@ def test_a_depth_camera_tells_what_to_set_whatever_the_present_scale(robot, fact
     assert "8 frames" in process.output
 
 
+def test_a_whole_number_that_was_set_live_is_a_scale_too(robot):
+    robot.start()
+    robot.wait_for_state("active")
+    value = ParameterValue(type=ParameterType.PARAMETER_INTEGER, integer_value=2)
+    request = SetParameters.Request(parameters=[Parameter(name="scale", value=value)])
+    assert robot.call(SetParameters, "/depth_estimation/set_parameters", request).results[0].successful
+    process = calibrate(robot, "--reference", "depth", "--topic", "/reference/depth")
+    assert scale_of(ReferenceCamera(robot), process) == pytest.approx(1.0, rel=0.03)
+
+
 def test_a_scanner_with_a_known_place_tells_it_too(robot):
     robot.start()
     camera = ReferenceCamera(robot)
@@ -93,6 +105,15 @@ def test_a_refusal_says_why_on_standard_error_and_in_the_exit_status(robot):
     assert "no scale: only" in process.output
     assert "--camera-pitch" in process.output
     assert "scale: 0" not in process.output
+
+
+def test_the_nodes_own_scan_is_no_reference(robot):
+    robot.start(parameters={"camera_height": HEIGHT_M})
+    camera = ReferenceCamera(robot)
+    process = calibrate(robot, "--reference", "scan", "--topic", "/scan", "--pose", *"000000")
+    camera.send_until(lambda: process.popen.poll() is not None, "calibrate_scale ends")
+    assert process.popen.returncode == 1
+    assert "/scan is depth_estimation's own" in process.output
 
 
 def test_a_node_that_follows_the_floor_is_not_calibrated(robot):

@@ -84,6 +84,26 @@ def test_every_fault_is_named_with_its_remedy(robot, call_doctor):
     assert len(faults) == 5, doctor.output
 
 
+def test_each_of_several_cameras_is_judged_by_its_own_depth(robot, call_doctor):
+    front = Camera(robot, "/front/image", "/front/camera_info")
+    rear = FaultyCamera(robot, "/rear/image", "/rear/camera_info")
+    robot.start(parameters={"diagnostics_period": 0.2, "cameras": "[front, rear]"})
+    robot.wait_for_state("active")
+    robot.listen(PointCloud2, "/front/depth/points", BEST_EFFORT)
+    doctor = call_doctor()
+
+    def both_sent() -> bool:
+        rear.send()
+        return doctor.popen.poll() is not None
+
+    front.send_until(both_sent, "the doctor's report")
+    assert doctor.exit_status() == 1, doctor.output
+    assert "depth images per second come out of /depth_estimation (front)" in doctor.output
+    assert "images go into /depth_estimation (rear), and no depth came out of it" in doctor.output
+    assert "/depth_estimation (rear) says: every frame rejected lately" in doctor.output
+    assert doctor.output.count("heard: /front/depth/points by /robot") == 1
+
+
 def test_the_installed_script_says_where_there_is_nothing(robot, call_doctor):
     doctor = call_doctor(sys.executable, str(SCRIPT), "--image", "/camera/image_raw", "--seconds", "0.5")
     robot.wait_until(lambda: doctor.popen.poll() is not None, "the doctor's report")

@@ -306,7 +306,8 @@ def test_rviz_without_a_transform_stands_in_the_cameras_frame(robot, launch, pre
 def test_the_example_puts_the_node_into_a_robots_namespace_and_renames_its_outputs(robot, launch):
     launch("examples/robot_bringup.launch.py", robot="r2")
     node = ["/r2/front_depth_estimation"]
-    outputs = [f"/r2/front_depth/{output}" for output in ("image_rect", "camera_info", "points")]
+    outputs = [f"/r2/front_depth/{output}" for output in ("image_rect", "camera_info", "points", "color", "confidence")]
+    outputs += ["/r2/front_rgb/image_rect", "/r2/front_scan"]
 
     def is_so() -> bool:
         return endpoints(robot.node.get_subscriptions_info_by_topic("/r2/front_camera/image_raw")) == node and all(

@@ -81,3 +81,18 @@ def test_without_confidence_the_topic_is_silent_and_a_remark_says_why(robot):
     assert robot.count("rejected") == 0
     assert process.output.count("gives no confidence") == 1
     assert robot.node.get_publishers_info_by_topic("/depth/confidence")
+
+
+def test_confidence_alone_without_confidence_is_an_error_with_the_true_reason(robot):
+    robot.listen(Image, "/depth/confidence")
+    robot.start(first_wait_s=0.0)
+    camera = Camera(robot)
+    # Without CameraInfo either, which is not why this output does not come.
+    camera.send_until(
+        lambda: robot.says(DiagnosticStatus.ERROR, "every frame rejected lately", "model gives no confidence"),
+        "the reason",
+        with_info=False,
+    )
+    assert "CameraInfo" not in (robot.value("last error") or "")
+    robot.wait_until(lambda: accounted_for(robot) == robot.count("received"), "all is accounted for")
+    assert robot.count("rejected: model") == robot.count("rejected") > 0

@@ -106,7 +106,8 @@ def test_a_range_within_the_ramp_leaves_no_rim_of_it():
 
 
 def test_little_confidence_leaves_no_points():
-    cloud, _ = build("depth/points", sigma=0.5, min_confidence=0.5)
+    cloud, estimate = build("depth/points", sigma=0.5, min_confidence=0.5)
     assert np.isnan(points_of(cloud)).all()
+    np.testing.assert_array_equal(estimate.suspected_m, build("depth/points")[1].depth_m)  # for the scan's freedom
     cloud, _ = build("depth/points", sigma=0.1, min_confidence=0.5)
     assert np.isfinite(points_of(cloud)).any()

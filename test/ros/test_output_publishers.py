@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from depth_estimation_ros import outputs
@@ -22,6 +24,13 @@ class Publisher:
 class NodeDouble:
     def __init__(self):
         self.publishers: dict[str, Publisher] = {}
+        self.others = 0
+
+    def resolve_topic_name(self, topic: str) -> str:
+        return f"/robot/{topic}"
+
+    def count_publishers(self, topic: str) -> int:
+        return self.others + (topic.removeprefix("/robot/") in self.publishers)
 
     def create_lifecycle_publisher(self, message_type, topic, qos, qos_overriding_options):
         if topic == "refused":
@@ -79,6 +88,30 @@ def test_an_output_that_cannot_be_built_does_not_hold_up_the_others(built):
     assert publishers.publish(None, None, None) is True
     assert node.publishers["a"].sent == ["message for a"]
     assert node.publishers["b"].sent == []
+
+
+def test_a_topic_that_others_publish_is_left_to_them(built, monkeypatch):
+    shared, own = outputs.OUTPUTS[0], outputs.OUTPUTS[2]
+    monkeypatch.setattr(outputs, "OUTPUTS", (replace(shared, yields=True), own))
+    node = NodeDouble()
+    publishers = OutputPublishers(node)
+    node.publishers["a"].subscribers = 1
+    assert publishers.are_watched
+    assert publishers.facts == {}
+    node.others = 1  # a laser scanner has come
+    assert not publishers.are_watched
+    assert not publishers.is_watched("a")
+    assert publishers.publish(None, None, None) is False
+    assert "/robot/a" in publishers.facts["a"]
+    node.publishers["c"].subscribers = 1
+    assert publishers.publish(None, None, None) is True
+    assert built == ["c"]
+    node.others = 0
+    assert publishers.is_watched("a")
+
+
+def test_the_scan_alone_yields():
+    assert [output.topic for output in outputs.OUTPUTS if output.yields] == ["scan"]
 
 
 def test_one_refused_topic_takes_the_others_back(built, monkeypatch):

@@ -49,6 +49,18 @@ def test_a_scan_needs_a_place_over_the_floor(robot):
     assert not scans
 
 
+def test_a_laser_scanner_keeps_its_topic_to_itself(robot):
+    scans, depths = robot.listen(LaserScan, "/scan"), robot.listen(Image, "/depth/image_rect")
+    lidar = robot.node.create_publisher(LaserScan, "/scan", 10)
+    robot.start(parameters={"camera_height": HEIGHT_M})
+    camera = WallCamera(robot)
+    camera.send_until(lambda: len(depths) > 5 and "others publish /scan" in (robot.value("scan") or ""), "depth")
+    assert not scans
+    robot.node.destroy_publisher(lidar)
+    camera.send_until(lambda: scans, "a scan once nobody else sends any")
+    assert robot.count("rejected") == 0
+
+
 def test_floor_alone_is_free(robot):
     scans = robot.listen(LaserScan, "/scan")
     robot.start(parameters=POSE)

@@ -34,6 +34,9 @@ class TfDouble:
     def Buffer(self):
         return self
 
+    def clear(self) -> None:
+        self.known_ns = set()
+
     def TransformListener(self, buffer, node, *, spin_thread):
         assert spin_thread is False  # the node's own executor spins
         self.listening += 1
@@ -79,6 +82,17 @@ def test_tf_at_the_images_own_time_says_all(monkeypatch):
 def test_the_latest_transform_does_where_the_images_own_has_not_come(monkeypatch):
     pose, _ = mounting_with(TfDouble({0}), monkeypatch).find(HEADER, Parameters())
     assert pose is not None
+
+
+def test_what_tf_knew_before_a_jump_of_time_is_forgotten(monkeypatch):
+    tf = TfDouble({0})
+    mounting = mounting_with(tf, monkeypatch)
+    mounting.forget()
+    assert mounting.find(HEADER, Parameters())[0] is None
+    tf.known_ns = {7_000_000_005}
+    assert mounting.find(HEADER, Parameters())[0] is not None
+    mounting.stop()
+    mounting.forget()
 
 
 def test_a_height_that_is_given_wins_over_a_frame_that_need_not_lie_on_the_floor(monkeypatch):

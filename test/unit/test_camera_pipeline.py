@@ -186,5 +186,22 @@ def test_the_floor_moves_the_scale_only_where_it_is_asked_to_and_ranges_are_judg
     assert middle_m(Parameters())[1] == pytest.approx(still_m)
 
 
+def test_a_camera_size_that_cannot_be_planned_leaves_the_plan_that_there_was(monkeypatch):
+    pipeline, camera = CameraPipeline(ConstantPredictor()), calibration(480, 640, 520.0)
+    pipeline.estimate(image(480, 640), camera, False, Parameters())
+    plan, calls = camera_pipeline.plan_view, []
+
+    def plan_once(*given):
+        calls.append(given)
+        if len(calls) == 2:
+            raise MemoryError("the maps do not fit")
+        return plan(*given)
+
+    monkeypatch.setattr(camera_pipeline, "plan_view", plan_once)
+    with pytest.raises(MemoryError):
+        pipeline.estimate(image(960, 1280), calibration(960, 1280, 1040.0), False, Parameters(output_size="camera"))
+    assert pipeline.estimate(image(480, 640), camera, False, Parameters()).view.image_size == (480, 640)
+
+
 def test_without_a_mask_all_is_valid():
     np.testing.assert_array_equal(mark_invalid(np.full((2, 2), 3, np.float32), None, Parameters()), 3)

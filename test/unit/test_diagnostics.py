@@ -93,6 +93,24 @@ def test_nobody_listening_is_idle():
     assert judge(state(), camera(health)) == ("OK", "idle: nobody subscribes to an output")
 
 
+def test_falling_behind_altogether_is_a_warning_and_not_called_idle():
+    now_s = [1000.0]
+    health = Health(lambda: now_s[0])
+    health.count_received()
+    health.count_unwatched()  # long ago, before anybody subscribed
+    now_s[0] += 60.0
+    for _ in range(4):
+        health.count_received()
+        health.count_dropped()
+        now_s[0] += 0.5
+    level, message = judge(state(), camera(health))
+    assert level == "WARN"
+    assert "4 images were dropped and no depth came out" in message
+    assert judge(state(active_for_s=1.0), camera(health))[0] == "OK"  # the first inference may take its time
+    health.count_published(3.0)
+    assert judge(state(), camera(health))[0] == "OK"
+
+
 def test_the_message_holds_all_numbers(health):
     from builtin_interfaces.msg import Time
     from diagnostic_msgs.msg import DiagnosticStatus

@@ -131,6 +131,25 @@ def test_unknown_pixels_are_unknown_beams_and_too_near_ones_say_so():
     assert np.isneginf(scan.ranges_m[np.abs(column - 120).argmin()])
 
 
+@pytest.mark.parametrize("pitch_deg", [0.0, 10.0])
+def test_a_low_box_that_is_not_trusted_is_not_free(pitch_deg):
+    pose = pose_over_floor(0.3, pitch_deg, "foot")
+    rays, floor_m = world_rays(pose.rotation), depth_of_planes(pose, [FLOOR])
+    along = 1.0 / rays[..., 0]  # to the plane one metre ahead
+    box = (np.abs(along * rays[..., 1]) < 0.15) & (0.3 + along * rays[..., 2] < 0.3) & (0.3 + along * rays[..., 2] > 0)
+    suspected_m = np.where(box, along, floor_m).astype(np.float32)
+    trusted_m = np.where(box, np.nan, floor_m).astype(np.float32)
+    scan = depth_to_scan(trusted_m, K, pose, BAND, suspected_m)
+    ahead = np.abs(np.tan(bearings(scan))) < 0.12
+    assert np.isnan(scan.ranges_m[ahead]).all()
+    aside = (np.abs(np.tan(bearings(scan))) > 0.18) & (np.abs(bearings(scan)) < 0.4)
+    assert np.isposinf(scan.ranges_m[aside]).all()
+    # Floor that is not trusted is no obstacle.
+    np.testing.assert_array_equal(
+        depth_to_scan(trusted_m, K, pose, BAND, floor_m).ranges_m, depth_to_scan(trusted_m, K, pose, BAND).ranges_m
+    )
+
+
 def test_a_camera_that_never_looks_into_the_band_knows_nothing():
     pose = pose_over_floor(1.4, -40, "foot")  # up to the ceiling
     scan = depth_to_scan(depth_of_planes(pose, [wall(0, 2.0)]), K, pose, BAND)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 
 from depth_estimation_ros.periodic import PeriodicThread
 
@@ -25,6 +26,16 @@ def test_another_pace_takes_effect_at_once():
     periodic = PeriodicThread(called.set, 3600)
     periodic.set_period(0.001)
     assert called.wait(PATIENCE_S)
+    periodic.stop()
+
+
+def test_the_same_pace_given_again_and_again_does_not_hold_it_up():
+    called = threading.Event()
+    periodic = PeriodicThread(called.set, 0.2)
+    end_s = time.monotonic() + PATIENCE_S
+    while not called.wait(0.02) and time.monotonic() < end_s:
+        periodic.set_period(0.2)
+    assert called.is_set()
     periodic.stop()
 
 
