@@ -107,6 +107,6 @@ def read_curve(run: Path) -> pd.DataFrame:
             "epoch": table["epoch"].astype(int) + 1,
             "loss_m": table["train/loss"],
             "loss_cm": CENTIMETRES * (weighted_l1_m + terms["gradient"]) + terms["ssim"],
-            "val_abs_rel": table["val/abs_rel"] if "val/abs_rel" in table else np.nan,
+            "val_abs_rel": table.get("val/abs_rel", np.nan),
         }
     )

@@ -101,7 +101,9 @@ def write_pairs(table: pd.DataFrame, csv: Path) -> None:
             )
     csv.parent.mkdir(parents=True, exist_ok=True)
     here = csv.parent.resolve()
-    paths = {name: [Path(os.path.relpath(path, here)).as_posix() for path in table[name]] for name in ("image", "depth")}
+    paths = {
+        name: [Path(os.path.relpath(path, here)).as_posix() for path in table[name]] for name in ("image", "depth")
+    }
     whole = csv.with_name(f"{csv.name}.part")
     table.assign(**paths).to_csv(whole, index=False)
     os.replace(whole, csv)
