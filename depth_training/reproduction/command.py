@@ -73,7 +73,7 @@ def reproduce(
     ]
     cv2.setNumThreads(1)
     with only_one(output):
-        counts = write_splits(pairs, test, output, size.subset_images)
+        counts = write_splits(pairs, test, output, size.subset_images, {(e.split, e.subset) for e in experiments})
         try:
             run_experiments(
                 experiments,

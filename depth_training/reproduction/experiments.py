@@ -106,7 +106,7 @@ def list_experiments(preset: Preset, seeds: int | None = None) -> list[Experimen
         seeds: Seeds in place of the preset's, 1 or more.
     """
     plain = "data.grayscale=0.0"
-    rows = [
+    rows: list[tuple[str, str, str, str, bool, tuple[str, ...]]] = [
         ("table1", row, row, split, False, ("network.normalise=true", plain))
         for split in ("frames", "blocks")
         for row in (MOBILENET, SQUEEZENET)
@@ -151,7 +151,7 @@ def training_config(
     config = load_config(
         None,
         [
-            "data.pairs=-",
+            "data.pairs=train.csv",
             *preset.overrides,
             f"name={experiment.name}",
             f"network.encoder={experiment.encoder}",

@@ -228,7 +228,7 @@ def _rotation(folder: Path, results: Sequence[RunResult]) -> str:
 
 
 def _curves(folder: Path, results: Sequence[RunResult]) -> str:
-    curves = {
+    curves: dict[str, Sequence[pd.DataFrame]] = {
         ROWS[row]: [result.curve for result in select(results, "table1", row, "frames")]
         for row in (MOBILENET, SQUEEZENET)
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -72,7 +73,8 @@ def split_table(table: pd.DataFrame, kind: str, seed: int = 0) -> dict[str, pd.D
     if empty:
         raise PairsError(
             f"the {kind} split of {len(table)} pairs by {':'.join(map(str, SPLIT_SHARES))} leaves nothing for "
-            f"{' and '.join(empty)}: more pairs are needed, or a column index or scene that tells rooms apart"
+            f"{' and '.join(empty)}: more pairs are needed; for blocks, a column index or scene that tells "
+            "rooms apart, or --only '*frames*'"
         )
     return {part: table.loc[sorted(labels[part])] for part in PARTS}
 
@@ -109,8 +111,17 @@ def write_pairs(table: pd.DataFrame, csv: Path) -> None:
     os.replace(whole, csv)
 
 
-def write_splits(pairs: Path, test: Path, output: Path, subset_images: int) -> dict[str, int]:
-    """Write every split's files and the held-out test's, and refuse data that differ from those the folder has.
+def write_splits(
+    pairs: Path, test: Path, output: Path, subset_images: int, wanted: Iterable[tuple[str, bool]]
+) -> dict[str, int]:
+    """Write the splits' files and the held-out test's, and refuse data that differ from those the folder has.
+
+    Args:
+        pairs: CSV of what to split.
+        test: CSV of the held-out test.
+        output: Folder of the reproduction.
+        subset_images: Size of the subset.
+        wanted: Each kind of split, and whether of the subset.
 
     Returns:
         How many pairs there are in ``all``, ``subset`` and ``heldout``.
@@ -127,9 +138,8 @@ def write_splits(pairs: Path, test: Path, output: Path, subset_images: int) -> d
             "nothing; take them out of one"
         )
     subset = take_subset(table, subset_images)
-    wanted = [("frames", False, table), ("blocks", False, table), ("frames", True, subset)]
-    for kind, is_subset, rows in wanted:
-        for part, part_rows in split_table(rows, kind).items():
+    for kind, is_subset in sorted(set(wanted)):
+        for part, part_rows in split_table(subset if is_subset else table, kind).items():
             write_pairs(part_rows, split_folder(output, kind, is_subset) / f"{part}.csv")
     write_pairs(heldout, output / "splits" / "heldout.csv")
     return {"all": len(table), "subset": len(subset), "heldout": len(heldout)}
