@@ -42,10 +42,11 @@ CONTRADICTIONS = (
     "from 0.3974 (None) to 0.3936; δ2 and δ3 rise.",
     'Section 3.2 calls the accuracy of MobileNetV2 "slightly higher" than that of SqueezeNet. In Table 1 δ1 is '
     "0.661 against 0.405.",
-    "Section 2.1.2 gives MobileNetV2 four pooling layers. It has none, and five strided stages: four decoder blocks "
-    "end at half the image's size, as Figure 1 has it.",
+    "Section 2.1.2 gives MobileNetV2 four pooling layers and SqueezeNet three. MobileNetV2 has none, and five strided "
+    "stages; SqueezeNet has three and a strided convolution before them. Four and three decoder blocks so end at half "
+    "the image's size.",
     "Section 3.1 takes its six measures from reference [1], yet its rms divides by the true depth, which that of the "
     "reference does not. Here it is called relative.",
-    'Table 2 has a column "Loss" without a unit. With λ = 0.1 and depth in metres the loss of section 2.3 is near 0.3; '
-    "values near 45 need another unit or another sum. The report prints it in metres and in centimetres.",
+    'Table 2 has a column "Loss" without a unit, and section 2.3 gives λ no value. The report takes the 0.1 of the '
+    "reference and prints the loss in metres and in centimetres.",
 )

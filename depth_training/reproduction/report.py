@@ -78,7 +78,8 @@ def write_report(
         _rotation(folder, results),
         _curves(folder, results),
         _figure2(folder, output, results, configs[0], shown_images),
-        "## Where the paper contradicts itself\n\n" + "".join(f"- {line}\n" for line in paper.CONTRADICTIONS),
+        "## Where the paper contradicts itself, or leaves a gap\n\n"
+        + "".join(f"- {line}\n" for line in paper.CONTRADICTIONS),
     ]
     path = folder / "report.md"
     write_whole(path, "\n".join(section for section in sections if section))
@@ -103,7 +104,7 @@ def _head(
 - Splits are {shares}: single frames shuffled by pandas, as in the paper, and runs of consecutive indices kept whole.
   Both are CSV files, in `splits/`. The epoch is chosen by the split's validation.
 - Protocol: {NYU_EIGEN.describe()}. RMS is divided by the true depth, by the paper's formula.
-- "±" is one standard error of seeds and images together. {TIE_RULE}
+- "±" is one standard error of seeds and images together; with a single seed, of images alone. {TIE_RULE}
 {left_out}"""
 
 
@@ -209,12 +210,12 @@ def _rotation(folder: Path, results: Sequence[RunResult]) -> str:
     if len(scores) < 2:
         return ""
     _save(folder, "rotation.csv", results, specs)
-    # With the paper's claim as its "order": none better than rotation, so that one rule judges all tables.
+    # The claim as an order, its numbers of no meaning but which is better, so that one rule judges all tables.
     claim = {"normalization": dict.fromkeys(SIX, 0.0), "rotation": dict.fromkeys(SIX, 0.0)}
     for metric in SIX:
         claim["normalization"][metric] = 1.0 if metric in paper.HIGHER_IS_BETTER else -1.0
     spec = TableSpec("rotation", ROTATION_ROWS, "frames", "heldout", SIX, claim)
-    verdicts = {"as in the paper": "worse", "tie": "tie", "other way round": "better"}
+    verdicts = {"as in the paper": "worse", "tie": "tie", "other way round": "better", "undecided": "undecided"}
     told = "; ".join(
         f"{tables.METRIC_HEADS[order.metric]}: {verdicts[order.verdict]}"
         for order in tables.compare_orders(results, spec)

@@ -69,9 +69,9 @@ def difference(a: Score, b: Score) -> tuple[float, float]:
 
 
 def is_tie(a: Score, b: Score) -> bool:
-    """Whether two rows differ by no more than one standard error; a single image of a single seed decides nothing."""
+    """Whether two rows differ by no more than one standard error; never where no error is known."""
     apart, error = difference(a, b)
-    return math.isnan(error) or abs(apart) <= error
+    return abs(apart) <= error
 
 
 def has_plateaued(values: Sequence[float], least_fall: float = 0.01) -> bool | None:

@@ -101,7 +101,7 @@ class Order:
         metric: Its key.
         better: The row that is better in the paper.
         worse: The other one.
-        verdict: ``as in the paper``, ``tie`` or ``other way round``.
+        verdict: ``as in the paper``, ``tie``, ``other way round``, or ``undecided`` where no error is known.
         apart: Better minus worse, here.
         error: Standard error of that.
     """
@@ -124,7 +124,12 @@ def compare_orders(results: Sequence[RunResult], spec: TableSpec) -> list[Order]
             better, worse = sorted((one, other), key=lambda row: -sign * spec.paper[row][metric])
             a, b = scores[better][metric], scores[worse][metric]
             apart, error = difference(a, b)
-            verdict = "tie" if is_tie(a, b) else "as in the paper" if sign * apart > 0 else "other way round"
+            if math.isnan(error):
+                verdict = "undecided"
+            elif is_tie(a, b):
+                verdict = "tie"
+            else:
+                verdict = "as in the paper" if sign * apart > 0 else "other way round"
             orders.append(Order(metric, better, worse, verdict, apart, error))
     return orders
 
@@ -136,7 +141,7 @@ def order_sentences(orders: Sequence[Order]) -> list[str]:
         of_pair = [order for order in orders if (order.better, order.worse) == (better, worse)]
         by_verdict = {
             verdict: ", ".join(METRIC_HEADS[o.metric] for o in of_pair if o.verdict == verdict)
-            for verdict in ("as in the paper", "tie", "other way round")
+            for verdict in ("as in the paper", "tie", "other way round", "undecided")
         }
         told = "; ".join(f"{verdict}: {metrics}" for verdict, metrics in by_verdict.items() if metrics)
         sentences.append(f"{ROWS[better]} better than {ROWS[worse]} in the paper. Here {told}.")

@@ -414,6 +414,15 @@ def test_orders_are_the_papers_ties_or_the_other_way_round(tmp_path):
     assert "other way round: log10, δ1." in sentence
 
 
+def test_a_single_image_of_a_single_seed_decides_nothing(tmp_path):
+    results = [
+        fake_result(tmp_path, experiment, {"abs_rel": value}, images=1)
+        for experiment, value in zip(list_experiments(CPU, 1)[:2], (0.1, 0.9), strict=True)
+    ]
+    orders = tables.compare_orders(results, table1_spec("frames", "test"))
+    assert {order.verdict for order in orders} == {"undecided"}
+
+
 def test_table_2_has_the_loss_in_both_units(tmp_path):
     rows = {row: {"loss_m": 0.3, "loss_cm": 20.0} for row in paper.TABLE2}
     table = tables.shown_table(results_for(tmp_path, "table2", rows), table2_spec("heldout")).set_index("")
