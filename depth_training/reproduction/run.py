@@ -128,6 +128,9 @@ def run_experiments(
         result = {"experiment": dataclasses.asdict(experiment), **judge(experiment, config, run)}
         result["minutes_of_last_start"] = (time.monotonic() - started_s) / 60
         write_whole(run / RESULT, json.dumps(result, indent=2) + "\n")
+        # Nothing goes on from them any more, and with the optimiser's state they are most of the disk.
+        for checkpoint in run.glob("*.ckpt"):
+            checkpoint.unlink()
         done_now.append(experiment.name)
     return done_now
 

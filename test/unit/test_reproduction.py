@@ -226,6 +226,7 @@ def test_a_stopped_reproduction_goes_on_where_it_was_and_repeats_nothing(tmp_pat
     result = json.loads((tmp_path / "runs" / NAMES[2] / "result.json").read_text())
     assert result["heldout"] == {"abs_rel": 0.5}
     assert result["experiment"]["seed"] == 0
+    assert not list(tmp_path.rglob("*.ckpt"))
 
 
 def test_a_run_stopped_while_judged_is_not_trained_again(tmp_path):
