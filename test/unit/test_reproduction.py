@@ -33,7 +33,6 @@ from depth_training.reproduction.experiments import (  # noqa: E402
 )
 from depth_training.reproduction.figures import choose_rows  # noqa: E402
 from depth_training.reproduction.judge import loss_in, read_curve  # noqa: E402
-from depth_training.reproduction.report import rotation_spec, table1_spec, table2_spec  # noqa: E402
 from depth_training.reproduction.results import RunResult, read_results, score  # noqa: E402
 from depth_training.reproduction.run import only_one, run_experiments, run_folder  # noqa: E402
 from depth_training.reproduction.split_files import PARTS, read_relocatable, split_table, write_splits  # noqa: E402
@@ -43,6 +42,14 @@ from depth_training.reproduction.statistics import (  # noqa: E402
     has_plateaued,
     is_tie,
     standard_error,
+)
+from depth_training.reproduction.table_sections import (  # noqa: E402
+    leak_section,
+    rotation_section,
+    rotation_spec,
+    table1_spec,
+    table2_section,
+    table2_spec,
 )
 
 CPU = PRESETS["cpu"]
@@ -431,6 +438,38 @@ def test_table_2_has_the_loss_in_both_units(tmp_path):
     assert table.loc["paper, None", "Loss, m"] == ""
     assert table.loc["here, Grayscale", "Loss, cm"].startswith("20.0")
     assert table.loc["here, Grayscale", "Loss, m"].startswith("0.300")
+
+
+def test_the_claim_about_rotation_is_judged_by_the_same_rule(tmp_path):
+    values = {row: {"abs_rel": 0.3, "delta1": 0.5, "log10": 0.1} for row in paper.TABLE2}
+    results = results_for(tmp_path, "table2", values)
+    assert rotation_section(tmp_path, results) == ""  # nothing to compare with yet
+    results += results_for(tmp_path, "rotation", {"rotation": {"abs_rel": 0.4, "delta1": 0.6, "log10": 0.1}})
+    text = rotation_section(tmp_path, results)
+    assert "Rel: worse;" in text
+    assert "log10: tie;" in text
+    assert "δ1: better;" in text
+    written = pd.read_csv(tmp_path / "rotation.csv")
+    assert set(written["row"]) == {"normalization", "rotation"}
+    assert written["paper"].isna().all()
+
+
+def test_table_2_names_the_rows_whose_order_is_not_the_papers(tmp_path):
+    """Every metric as printed but the loss, whose order is turned round."""
+    values = {row: {**printed, "loss_cm": -printed["loss_cm"]} for row, printed in paper.TABLE2.items()}
+    text = table2_section(tmp_path, results_for(tmp_path, "table2", values))
+    line = next(line for line in text.splitlines() if line.startswith("- Normalization better than None"))
+    assert line.endswith("other way round: Loss, cm.")
+    # Grayscale's delta1 falls in the paper, so there None is the better one of the two.
+    assert "- None better than Grayscale in the paper. Here as in the paper: δ1." in text
+
+
+def test_the_splits_stand_side_by_side(tmp_path):
+    experiments = [e for e in list_experiments(CPU, 1) if e.table == "table1" and e.row == MOBILENET]
+    results = [fake_result(tmp_path, e, {"abs_rel": 0.2 if e.split == "frames" else 0.3}) for e in experiments]
+    lines = leak_section(results).splitlines()
+    assert sum("| 0.200 ± 0.003 |" in line and line.startswith("| shuffled frames") for line in lines) == 1
+    assert sum("| 0.300 ± 0.003 |" in line and line.startswith("| rooms kept whole") for line in lines) == 1
 
 
 def test_rows_that_were_not_run_are_left_out(tmp_path):
