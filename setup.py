@@ -44,6 +44,7 @@ TRAIN = [
     "rich",
     "matplotlib",
     "pyyaml",
+    "filelock",
     # Data as users have it: recordings of a robot; nyu_depth_v2_labeled.mat is HDF5, its splits.mat MATLAB v5.
     "rosbags-image",
     "h5py",

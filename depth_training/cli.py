@@ -21,6 +21,7 @@ from depth_training.config import ConfigError, load_config
 from depth_training.data import commands as data_commands
 from depth_training.data.pairs import read_pair, read_pairs
 from depth_training.metrics import METRIC_NAMES
+from depth_training.reproduction import command as reproduction_command
 
 # What a user can mend: shown as one sentence, status 2, no traceback.
 USER_ERRORS = (OSError, ValueError, RunError)
@@ -34,6 +35,7 @@ app = typer.Typer(
 )
 console = Console()
 data_commands.register(app)
+reproduction_command.register(app)
 
 
 @app.command()

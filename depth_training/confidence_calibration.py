@@ -15,8 +15,8 @@ from depth_estimation_ros.inference.predictor import Predictor
 from depth_training.checkpoint import NetworkBackend, load_checkpoint, save_checkpoint
 from depth_training.confidence import ONE_SIGMA_SHARE, errors_in_sigmas, fit_sigma_factor, known_pixels
 from depth_training.config import load_config
-from depth_training.data.pairs import Pair, read_pair, read_pairs
-from depth_training.data.splits import split_pairs
+from depth_training.data.pairs import Pair, read_pair
+from depth_training.data.splits import training_and_validation_pairs
 from depth_training.evaluation import Camera, camera_of, predict_at_image_size
 from depth_training.network.depth_network import ConfidenceHead, DepthNetwork
 
@@ -38,8 +38,7 @@ def held_apart_pairs(config_file: Path) -> list[Pair]:
         PairsError: The run's pairs are not there.
     """
     config = load_config(config_file, [])
-    data = config.data
-    return split_pairs(read_pairs(Path(data.pairs)), data.split, data.validation_share, config.optimiser.seed)[1]
+    return training_and_validation_pairs(config.data, config.optimiser.seed)[1]
 
 
 def scale_sigma(network: DepthNetwork, factor: float) -> None:

@@ -62,6 +62,7 @@ class DataConfig:
         validation_share: Share of the images held apart for validation; 0 trains on all and keeps the last epoch.
         split: ``blocks`` (whole runs of consecutive ``nyu_index``, so that no room is on both sides) or ``frames``
             (the paper's shuffled split, which leaks neighbouring frames of a room).
+        validation_pairs: CSV of the pairs held apart, in place of a share of ``pairs``; empty for a share.
         height: Height of a training crop at network resolution, pixels.
         width: Width of a training crop at network resolution, pixels.
         native_height: Height the whole image has at network resolution, pixels.
@@ -89,6 +90,7 @@ class DataConfig:
     pairs: str = "???"
     validation_share: float = 0.15
     split: str = "blocks"
+    validation_pairs: str = ""
     height: int = 224
     width: int = 304
     native_height: int = 240

@@ -21,8 +21,7 @@ from torch.utils.data import DataLoader
 from depth_training.checkpoint import RunError, build_contract, save_checkpoint
 from depth_training.config import DataConfig, TrainingConfig, save_config
 from depth_training.data.dataset import FullPairs, TrainingPairs
-from depth_training.data.pairs import read_pairs
-from depth_training.data.splits import split_pairs
+from depth_training.data.splits import training_and_validation_pairs
 from depth_training.losses import build_loss, confidence_nll
 from depth_training.metrics import DepthMetrics
 from depth_training.network.depth_network import DepthNetwork
@@ -100,7 +99,7 @@ class DepthModule(pl.LightningModule):
 def build_loaders(config: DataConfig, batch_size: int, seed: int) -> tuple[DataLoader, DataLoader | None]:
     """Split the pairs and make the training and the validation loader, None where no pairs are held apart."""
     cv2.setNumThreads(1)  # loader processes inherit it: they are the parallelism
-    training, validation = split_pairs(read_pairs(Path(config.pairs)), config.split, config.validation_share, seed)
+    training, validation = training_and_validation_pairs(config, seed)
     logger.info("%d training and %d validation pairs (%s)", len(training), len(validation), config.split)
     workers, keep = config.workers, config.workers > 0
     return (

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
-from depth_training.data.pairs import Pair, PairsError
+from depth_training.config import DataConfig
+from depth_training.data.pairs import Pair, PairsError, read_pairs
 
 
 def consecutive_blocks(pairs: Sequence[Pair]) -> list[list[Pair]]:
@@ -59,3 +61,15 @@ def split_pairs(pairs: Sequence[Pair], kind: str, validation_share: float, seed:
             f"{len(training)} for training and {len(validation)} for validation: both need at least one"
         )
     return sorted(training, key=lambda pair: pair.index), sorted(validation, key=lambda pair: pair.index)
+
+
+def training_and_validation_pairs(config: DataConfig, seed: int) -> tuple[list[Pair], list[Pair]]:
+    """The pairs to train on and those to hold apart, as a run's settings say: by two files, or by a share of one.
+
+    Raises:
+        PairsError: A file cannot be used, or one side would be empty.
+    """
+    pairs = read_pairs(Path(config.pairs))
+    if config.validation_pairs:
+        return pairs, read_pairs(Path(config.validation_pairs))
+    return split_pairs(pairs, config.split, config.validation_share, seed)

@@ -14,7 +14,11 @@ from depth_training.data.augmentation import ColourJitter, MeanGrayscale, shift_
 from depth_training.data.dataset import FullPairs, TrainingPairs  # noqa: E402
 from depth_training.data.intrinsics import Intrinsics  # noqa: E402
 from depth_training.data.pairs import Pair, PairsError, read_depth, read_pair, read_pairs  # noqa: E402
-from depth_training.data.splits import consecutive_blocks, split_pairs  # noqa: E402
+from depth_training.data.splits import (  # noqa: E402
+    consecutive_blocks,
+    split_pairs,
+    training_and_validation_pairs,
+)
 
 
 def pairs_at(indices) -> list[Pair]:
@@ -42,6 +46,18 @@ def test_the_same_seed_splits_alike_and_another_does_not():
 def test_frames_split_has_the_asked_share():
     training, validation = split_pairs(pairs_at(range(100)), "frames", 0.2, 0)
     assert (len(training), len(validation)) == (80, 20)
+
+
+def test_pairs_are_held_apart_by_a_file_of_their_own_or_by_a_share(tmp_path):
+    for name, rows in (("a.csv", 10), ("b.csv", 3)):
+        lines = [f"{name}{row}.jpg,{name}{row}.png" for row in range(rows)]
+        (tmp_path / name).write_text("image,depth\n" + "\n".join(lines) + "\n")
+    config = DataConfig(pairs=str(tmp_path / "a.csv"), split="frames", validation_share=0.2)
+    assert [len(side) for side in training_and_validation_pairs(config, 0)] == [8, 2]
+    config.validation_pairs = str(tmp_path / "b.csv")
+    training, validation = training_and_validation_pairs(config, 0)
+    assert training == read_pairs(tmp_path / "a.csv")
+    assert validation == read_pairs(tmp_path / "b.csv")
 
 
 def test_an_unknown_split_or_an_empty_side_is_refused():
