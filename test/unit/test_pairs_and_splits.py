@@ -178,6 +178,7 @@ def test_colour_jitter_draws_and_does_what_torchvision_s_does():
     from torchvision import tv_tensors
     from torchvision.transforms import v2
 
+    torch.manual_seed(0)
     image = tv_tensors.Image(torch.randint(0, 256, (3, 32, 40), dtype=torch.uint8))
     depth = tv_tensors.Mask(torch.rand(1, 32, 40))
     for seed in range(8):
@@ -186,7 +187,10 @@ def test_colour_jitter_draws_and_does_what_torchvision_s_does():
             torch.manual_seed(seed)
             results.append(kind(0.3, 0.3, 0.3, 0.05)(image, depth))
         (expected, _), (actual, same) = results
-        assert (expected.int() - actual.int()).abs().max() <= 2  # a level of the hue, widened by contrast
+        difference = (expected.int() - actual.int()).abs()
+        # One level of the hue, which brightness, contrast and saturation after it widen by up to 1.3 each.
+        assert difference.max() <= 1.3**3 + 1
+        assert difference.float().mean() < 0.5
         assert isinstance(actual, tv_tensors.Image)
         assert torch.equal(same, depth)
 
