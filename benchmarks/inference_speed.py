@@ -38,7 +38,7 @@ def main() -> None:
     random = np.random.default_rng(0)
     images = []
     for predictor in predictors:
-        size = arguments.size or (predictor.contract.input.native_height, predictor.contract.input.native_width)
+        size = arguments.size or predictor.contract.input.usual_size
         images.append(random.integers(0, 256, (*size, 3), dtype=np.uint8))
         predictor.warm_up(*size)
     taken_ms = np.empty((arguments.rounds, len(predictors)))

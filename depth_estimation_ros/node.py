@@ -129,8 +129,7 @@ class DepthNode(LifecycleNode):
         predictor = self._predictor_factory(
             parameters.model, parameters.device, parameters.backend, parameters.num_threads
         )
-        expected = predictor.contract.input
-        predictor.warm_up(*(expected.fixed_size or (expected.native_height, expected.native_width)))
+        predictor.warm_up(*predictor.contract.input.usual_size)
         cameras = parameters.cameras or ("",)
         self._healths = {camera: self._healths.get(camera) or Health() for camera in cameras}
         self._streams = self._make_streams(predictor, parameters)

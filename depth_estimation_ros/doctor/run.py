@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from depth_estimation_ros.camera import is_rectified_topic
 from depth_estimation_ros.doctor.camera_checks import (
     ImageFacts,
@@ -164,11 +166,10 @@ def run_model(model: str, device: str, backend: str, num_threads: int) -> ModelF
     has_gpu = any(Path(path).exists() for path in NVIDIA_DEVICES)
     try:
         predictor = load_predictor(model, device, backend, num_threads)
-        expected = predictor.contract.input
-        size = expected.fixed_size or (expected.native_height, expected.native_width)
-        predictor.warm_up(*size)
+        image_rgb = np.full((*predictor.contract.input.usual_size, 3), 128, np.uint8)
+        predictor.predict(image_rgb)
         begin_s = time.perf_counter()
-        predictor.warm_up(*size)
+        predictor.predict(image_rgb)
         run_ms = (time.perf_counter() - begin_s) * 1000
     except Exception as error:  # whatever a backend raises is what the user has to read
         return ModelFacts(model, error=first_line(error))

@@ -53,6 +53,11 @@ class InputContract:
     #: (height, width) where the graph itself takes one size only. Not a key: read from the graph, None where free.
     fixed_size: tuple[int, int] | None = None
 
+    @property
+    def usual_size(self) -> tuple[int, int]:
+        """(h, w) to expect where no camera is known yet: the one that the graph takes, else the native size."""
+        return self.fixed_size or (self.native_height, self.native_width)
+
 
 @dataclass(frozen=True, kw_only=True)
 class OutputContract:

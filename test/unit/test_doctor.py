@@ -34,6 +34,7 @@ from depth_estimation_ros.doctor.node_checks import (
 )
 from depth_estimation_ros.doctor.run import info_topic, parse, run_model, usable
 from depth_estimation_ros.doctor.transform_checks import Edge, TransformFacts, check_transforms, rotation_matrix
+from depth_estimation_ros.inference.predictor import Predictor
 from depth_estimation_ros.mounting import optical_quaternion
 
 DRIVER = PublisherFacts("/driver", True, "sensor_msgs/msg/Image")
@@ -275,8 +276,14 @@ def test_model():
     assert is_well(check_model(replace(idle_gpu, device="cuda")))
 
 
-def test_a_model_is_really_run(tmp_path):
+def test_a_model_is_really_run(tmp_path, monkeypatch):
+    sizes = []
+    predict = Predictor.predict
+    monkeypatch.setattr(
+        Predictor, "predict", lambda self, image_rgb: sizes.append(image_rgb.shape) or predict(self, image_rgb)
+    )
     facts = run_model("default", "cpu", "auto", 1)
+    assert sizes == [(240, 320, 3)] * 2  # the second one is timed
     assert (facts.error, facts.device, facts.backend) == (None, "cpu", "onnxruntime")
     assert facts.run_ms > 0
     empty = tmp_path / "empty.onnx"
