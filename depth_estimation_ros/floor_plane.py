@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from depth_estimation_ros.camera_pose import pinhole_rays
+from depth_estimation_ros.point_cloud import is_measured
 
 BELOW_HORIZON_DEG = 3.0
 """Nearer to the horizon than this, a small tilt moves the floor by more than it tells."""
@@ -26,6 +27,9 @@ HYPOTHESES = 128
 """Level and tilted planes each, every one judged by at most `MOST_JUDGES` points; all points refine the best."""
 
 REFINEMENTS = 4
+
+NORMAL_OVER_MEDIAN = 1.4826
+"""Standard deviation of a normal distribution over its median absolute deviation."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,8 +98,13 @@ def fit_floor(
     relative = -_dot(points_camera, normal) / height_m
     is_floor = np.abs(relative - 1) < TOLERANCE
     logs = np.log(relative[is_floor])
-    spread = 1.4826 * float(np.median(np.abs(logs - np.median(logs)))) if logs.size else 0.0
+    spread = robust_deviation(logs) if logs.size else 0.0
     return FloorPlane(height_m, normal, float(is_floor.mean()), spread, int(is_floor.sum()))
+
+
+def robust_deviation(values: np.ndarray) -> float:
+    """Standard deviation of a normal distribution of the same median absolute deviation."""
+    return NORMAL_OVER_MEDIAN * float(np.median(np.abs(values - np.median(values))))
 
 
 def _dot(points: np.ndarray, directions: np.ndarray) -> np.ndarray:
@@ -109,7 +118,11 @@ def _dot(points: np.ndarray, directions: np.ndarray) -> np.ndarray:
 
 def _is_core(error: np.ndarray) -> np.ndarray:
     """What scatters like most of the inliers: the foot of a wall lies within the tolerance, too, but on one side."""
-    sigma = 1.4826 * np.median(np.abs(error[np.abs(error) < TOLERANCE])) if (np.abs(error) < TOLERANCE).any() else 0.0
+    sigma = (
+        NORMAL_OVER_MEDIAN * np.median(np.abs(error[np.abs(error) < TOLERANCE]))
+        if (np.abs(error) < TOLERANCE).any()
+        else 0.0
+    )
     return np.abs(error) < min(TOLERANCE, max(2.5 * sigma, LEAST_TOLERANCE))
 
 
@@ -124,7 +137,7 @@ def _below_horizon(depth_m: np.ndarray, k: np.ndarray, up_camera: np.ndarray) ->
     rays = pinhole_rays((depth_m.shape[0], depth_m.shape[1]), k_sampled)
     sine = -(rays @ up_camera) / np.linalg.norm(rays, axis=-1)
     with np.errstate(invalid="ignore"):
-        chosen = (sine > np.sin(np.radians(BELOW_HORIZON_DEG))) & np.isfinite(depth_m) & (depth_m > 0)
+        chosen = (sine > np.sin(np.radians(BELOW_HORIZON_DEG))) & is_measured(depth_m)
     return rays[chosen] * depth_m[chosen][:, np.newaxis].astype(np.float64)
 
 

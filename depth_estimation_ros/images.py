@@ -190,7 +190,7 @@ def depth_to_message(depth_m: np.ndarray, encoding: str, header: Any) -> Image:
         ValueError: Another encoding.
     """
     if encoding == "32FC1":
-        return _image_message(depth_m.astype(np.float32, copy=False), encoding, header)
+        return float_to_message(depth_m, header)
     if encoding == "16UC1":
         depth_mm = np.rint(depth_m * np.float32(1000))
         depth_mm[~((depth_mm >= 1) & (depth_mm <= GREATEST_16UC1_MM))] = 0

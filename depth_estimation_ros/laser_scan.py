@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from depth_estimation_ros.camera_pose import CameraPose, pinhole_rays
+from depth_estimation_ros.point_cloud import is_measured
 
 if TYPE_CHECKING:
     from sensor_msgs.msg import LaserScan
@@ -19,7 +20,6 @@ FREE_SHARE = 0.5
 
 NEAREST_M = 0.3
 """Bearings are laid out for things from this depth on; it matters only where the frame is not under the camera."""
-
 
 FAR_RATIO, FAR_SLOPE = 2.0, 0.05
 """A beam's highest ray may go down by this factor more steeply than the middle beam's, and by this much besides."""
@@ -96,14 +96,14 @@ def depth_to_scan(
     )
     count = beams.sees_far.size
     rise = beams.directions[..., 2]
-    measured = _is_measured(depth_m)
+    measured = is_measured(depth_m)
     # How far each pixel is known to see: to its point, or as far as is measured at all.
     reach_m = np.where(depth_m == np.inf, band.max_range_m, np.where(measured, depth_m, np.nan))
     end_m = pose.height_m + reach_m * rise
     hit = measured & _is_within(end_m, band)
     suspect = hit
     if suspected_m is not None:
-        suspect = _is_measured(suspected_m) & _is_within(
+        suspect = is_measured(suspected_m) & _is_within(
             pose.height_m + np.where(np.isfinite(suspected_m), suspected_m, np.nan) * rise, band
         )
     ranges_m = _nearest(depth_m[hit], beams.directions[hit], pose, beams)
@@ -146,10 +146,6 @@ def _nearest(depth_m: np.ndarray, directions: np.ndarray, pose: CameraPose, beam
     ranges_m = np.full(beams.sees_far.size, np.inf)
     np.minimum.at(ranges_m, beam[inside], np.hypot(x_m, y_m)[inside])
     return ranges_m
-
-
-def _is_measured(depth_m: np.ndarray) -> np.ndarray:
-    return np.isfinite(depth_m) & (depth_m > 0)
 
 
 def _is_within(height_m: np.ndarray, band: Band) -> np.ndarray:

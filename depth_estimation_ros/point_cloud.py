@@ -14,6 +14,12 @@ POINT_STEP_BYTES = 16
 """Four float32: x, y, z, and the packed colour or padding."""
 
 
+def is_measured(depth_m: np.ndarray) -> np.ndarray:
+    """Whether each depth is one, as bool of the same shape: NaN, +Inf, -Inf (REP 117) and 0 are none."""
+    with np.errstate(invalid="ignore"):
+        return np.isfinite(depth_m) & (depth_m > 0)
+
+
 def depth_to_points(depth_m: np.ndarray, k: np.ndarray, stride: int) -> np.ndarray:
     """Unproject every `stride`-th pixel, counted from the middle of the first stride.
 
@@ -31,8 +37,7 @@ def depth_to_points(depth_m: np.ndarray, k: np.ndarray, stride: int) -> np.ndarr
         ValueError: The stride is out of range.
     """
     z = _sample(depth_m, stride).astype(np.float32, copy=False)  # (h', w') metres
-    with np.errstate(invalid="ignore"):
-        z = np.where(np.isfinite(z) & (z > 0), z, np.float32(np.nan))
+    z = np.where(is_measured(z), z, np.float32(np.nan))
     first = stride // 2
     columns = np.arange(first, depth_m.shape[1], stride)
     rows = np.arange(first, depth_m.shape[0], stride)

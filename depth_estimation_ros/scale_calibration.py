@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from depth_estimation_ros.floor_plane import fit_floor
+from depth_estimation_ros.floor_plane import fit_floor, robust_deviation
 from depth_estimation_ros.floor_scale import GOOD_SHARE
+from depth_estimation_ros.point_cloud import is_measured
 
 LEAST_FRAMES = 5
 LEAST_OVERLAP = 0.1
@@ -80,7 +81,7 @@ def frame_from_depth(estimate_m: np.ndarray, reference_m: np.ndarray) -> FrameRa
     rows = ((np.arange(h) + 0.5) * height / h).astype(np.intp)
     columns = ((np.arange(w) + 0.5) * width / w).astype(np.intp)
     reference_m = reference_m[np.ix_(rows, columns)]
-    both = _is_valid(estimate_m) & _is_valid(reference_m)
+    both = is_measured(estimate_m) & is_measured(reference_m)
     if both.mean() < LEAST_OVERLAP:
         raise ScaleError(
             f"only {both.mean():.0%} of the pixels are valid in both, {LEAST_OVERLAP:.0%} are needed: look at "
@@ -106,7 +107,7 @@ def frame_from_points(estimate_m: np.ndarray, k: np.ndarray, points_camera: np.n
     columns, rows = np.rint(pixels[:, :2] / pixels[:, 2:]).astype(np.int64).T
     inside = (rows >= 0) & (rows < height) & (columns >= 0) & (columns < width)
     met_m, z_m = estimate_m[rows[inside], columns[inside]], ahead[inside, 2]
-    valid = _is_valid(met_m)
+    valid = is_measured(met_m)
     if valid.sum() < LEAST_BEAMS:
         raise ScaleError(
             f"only {valid.sum()} of {len(points_camera)} beams meet valid depth, {LEAST_BEAMS} are needed: check the "
@@ -152,7 +153,7 @@ def combine(frames: Sequence[FrameRatio]) -> ScaleResult:
         )
     log_ratios = np.array([frame.log_ratio for frame in frames])
     pixel_spread = float(np.median([frame.log_spread for frame in frames]))
-    frame_spread = _robust_deviation(log_ratios)
+    frame_spread = robust_deviation(log_ratios)
     if pixel_spread > GREATEST_PIXEL_SPREAD:
         raise ScaleError(
             f"the ratio scatters by {pixel_spread:.0%} within a frame, {GREATEST_PIXEL_SPREAD:.0%} is allowed: check "
@@ -172,15 +173,6 @@ def combine(frames: Sequence[FrameRatio]) -> ScaleResult:
     )
 
 
-def _is_valid(depth_m: np.ndarray) -> np.ndarray:
-    return np.isfinite(depth_m) & (depth_m > 0)
-
-
 def _frame(reference_m: np.ndarray, estimate_m: np.ndarray) -> FrameRatio:
     log_ratios = np.log(np.asarray(reference_m, float) / np.asarray(estimate_m, float))
-    return FrameRatio(float(np.median(log_ratios)), _robust_deviation(log_ratios), log_ratios.size)
-
-
-def _robust_deviation(values: np.ndarray) -> float:
-    """Standard deviation of a normal distribution of the same median absolute deviation."""
-    return 1.4826 * float(np.median(np.abs(values - np.median(values))))
+    return FrameRatio(float(np.median(log_ratios)), robust_deviation(log_ratios), log_ratios.size)

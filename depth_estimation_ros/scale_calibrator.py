@@ -13,16 +13,10 @@ from rcl_interfaces.srv import GetParameters
 from rclpy.client import Client
 from rclpy.node import Node
 from rclpy.parameter import parameter_value_to_python
-from rclpy.time import Time
 from sensor_msgs.msg import CameraInfo, Image, LaserScan
 
 from depth_estimation_ros.camera_info_buffer import to_nanoseconds
-from depth_estimation_ros.camera_pose import (
-    BODY_FROM_OPTICAL,
-    pose_over_floor,
-    rotation_from_quaternion,
-    rotation_from_rpy,
-)
+from depth_estimation_ros.camera_pose import BODY_FROM_OPTICAL, pose_over_floor, rotation_from_rpy
 from depth_estimation_ros.inference.errors import first_line
 from depth_estimation_ros.qos import AdaptiveSubscription
 from depth_estimation_ros.reference_messages import depth_from_message, scan_to_points
@@ -35,6 +29,8 @@ from depth_estimation_ros.scale_calibration import (
     frame_from_points,
 )
 from depth_estimation_ros.stamp_pairs import StampPairs
+from depth_estimation_ros.topics import sibling_camera_info
+from depth_estimation_ros.transforms import Transform, listen_to_tf
 
 TILT_DEG = 5.0
 UNKNOWN_TILT_DEG = 20.0
@@ -42,9 +38,6 @@ UNKNOWN_TILT_DEG = 20.0
 
 SERVICE_S = 5.0
 FOLLOW_S = 1.0
-
-Transform = tuple[np.ndarray, np.ndarray]
-"""Rotation (3, 3) and translation (3,) of points in another frame into the optical frame, metres."""
 
 
 class ScaleCalibrator(Node):
@@ -57,11 +50,10 @@ class ScaleCalibrator(Node):
         self._given = given
         self._info: CameraInfo | None = None
         self._pairs: StampPairs[Image, Any] = StampPairs(int(given.tolerance * 1e9))
-        self._tf_buffer: Any | None = None
-        if given.reference == "scan" and given.pose is None:
-            self._listen_to_tf()
-        # The sibling, as resolved: the depth topic may be remapped.
-        info_topic = self.resolve_topic_name(given.depth_topic).rpartition("/")[0] + "/camera_info"
+        needs_tf = given.reference == "scan" and given.pose is None
+        self._transforms = listen_to_tf(self) if needs_tf else None
+        # As resolved: the depth topic may be remapped.
+        info_topic = sibling_camera_info(self.resolve_topic_name(given.depth_topic))
         self._subscriptions_of_ours = [
             AdaptiveSubscription(self, CameraInfo, info_topic, self._take_info),
             AdaptiveSubscription(self, Image, given.depth_topic, self._take_depth),
@@ -178,25 +170,15 @@ class ScaleCalibrator(Node):
     def _scanner_to_optical(self, estimate: Image, scan: LaserScan) -> Transform:
         if self._given.pose is not None:
             return camera_pose_to_transform(self._given.pose)
-        if self._tf_buffer is None:
+        if self._transforms is None:
             raise ScaleError("tf2_ros is not installed: give the camera's place in the scanner's frame by --pose")
         camera, scanner = estimate.header.frame_id, scan.header.frame_id
         try:
-            transform = self._tf_buffer.lookup_transform(camera, scanner, Time()).transform
+            return self._transforms.lookup(camera, scanner)
         except Exception as error:
             raise ScaleError(
                 f"tf knows no way from {scanner!r} to {camera!r} ({first_line(error)}): publish it, or give --pose"
             ) from error
-        q, place = transform.rotation, transform.translation
-        return rotation_from_quaternion(q.x, q.y, q.z, q.w), np.array([place.x, place.y, place.z])
-
-    def _listen_to_tf(self) -> None:
-        try:
-            import tf2_ros
-        except ImportError:
-            return
-        self._tf_buffer = tf2_ros.Buffer()
-        self._tf_listener = tf2_ros.TransformListener(self._tf_buffer, self, spin_thread=False)
 
     def _follow(self) -> None:
         for subscription in self._subscriptions_of_ours:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from rclpy.node import Node
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rclpy.node import Node
 
 COMPRESSED_SUFFIX = "/compressed"
 
@@ -36,8 +39,12 @@ def camera_info_topic(node: Node, resolved_image_topic: str, camera: str = "") -
     camera_info = in_namespace(camera, "camera_info")
     if _is_remapped(node, camera_info):
         return camera_info
-    base = resolved_image_topic.removesuffix(COMPRESSED_SUFFIX)
-    return base.rpartition("/")[0] + "/camera_info"
+    return sibling_camera_info(resolved_image_topic)
+
+
+def sibling_camera_info(image_topic: str) -> str:
+    """Name of the CameraInfo that goes with an image, raw or compressed, by image_transport's rule."""
+    return image_topic.removesuffix(COMPRESSED_SUFFIX).rpartition("/")[0] + "/camera_info"
 
 
 def _is_remapped(node: Node, topic: str) -> bool:

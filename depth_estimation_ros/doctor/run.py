@@ -27,6 +27,7 @@ from depth_estimation_ros.doctor.transform_checks import TransformFacts, check_t
 from depth_estimation_ros.inference.errors import first_line
 from depth_estimation_ros.inference.predictor import load_predictor
 from depth_estimation_ros.parameters import RULES, ParameterError, Parameters
+from depth_estimation_ros.topics import sibling_camera_info
 
 if TYPE_CHECKING:
     from rclpy.node import Node
@@ -158,7 +159,7 @@ def info_topic(values: Mapping[str, str]) -> str:
     prefix = "subscribed to "
     subscribed = [key.removeprefix(prefix) for key in values if key.startswith(prefix)]
     others = [topic for topic in subscribed if topic != image_topic]
-    return others[0] if others else image_topic.removesuffix("/compressed").rpartition("/")[0] + "/camera_info"
+    return others[0] if others else sibling_camera_info(image_topic)
 
 
 def run_model(model: str, device: str, backend: str, num_threads: int) -> ModelFacts:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from depth_estimation_ros.camera_pose import rotation_from_quaternion
 from depth_estimation_ros.doctor.findings import Finding
 
 MOUNT_IT = "depth.launch.py camera_height:=… camera_pitch:=…, or the camera's joint in the robot's URDF"
@@ -110,12 +111,4 @@ def rotation_to_root(edges: Mapping[str, Edge], path: list[str]) -> npt.NDArray[
 
 def rotation_matrix(quaternion: tuple[float, float, float, float]) -> npt.NDArray[np.float64]:
     """(3, 3) from a quaternion (x, y, z, w) of any length but zero, which gives the identity."""
-    length = float(np.linalg.norm(quaternion))
-    x, y, z, w = (component / length for component in quaternion) if length else (0.0, 0.0, 0.0, 1.0)
-    return np.array(
-        [
-            [1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
-            [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
-            [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)],
-        ]
-    )
+    return rotation_from_quaternion(*quaternion) if any(quaternion) else np.eye(3)
