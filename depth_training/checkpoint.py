@@ -75,6 +75,7 @@ def build_contract(config: TrainingConfig, validation_metrics: dict[str, float])
             resize_filter="area",
             native_height=data.native_height,
             native_width=data.native_width,
+            zoom_range=(min(1.0, data.zoom_least), max(1.0, data.zoom_greatest)) if data.zoom else (1.0, 1.0),
             size_multiple=2,
             size_least=64,
             size_most=1024,

@@ -22,6 +22,8 @@ class NetworkConfig:
         encoder: ``mobilenet_v2``, ``squeezenet1_0``, ``efficientnet_lite0`` or ``efficientnet_lite2``.
         freeze_encoder: Keep all encoder layers as pretrained (paper, section 2.1.1).
         frozen_stages: How many of the encoder's first layers to keep as pretrained where the rest learns.
+        drop_path: Greatest probability, reached at the last one, that training skips a residual block of an
+            EfficientNet-lite that learns.
         widths: Output channels of the decoder blocks, coarse to fine.
         bottleneck_width: Channels after a 1x1 convolution on the bottleneck; null for none.
         leaky_slope: Negative slope of the LeakyReLU in each decoder block.
@@ -39,6 +41,7 @@ class NetworkConfig:
     encoder: str = "mobilenet_v2"
     freeze_encoder: bool = True
     frozen_stages: int = 0
+    drop_path: float = 0.0
     widths: list[int] = field(default_factory=lambda: [128, 64, 32, 16])
     bottleneck_width: int | None = None
     leaky_slope: float = 0.2
@@ -68,6 +71,8 @@ class DataConfig:
         native_height: Height the whole image has at network resolution, pixels.
         native_width: Width likewise; with ``native_height`` this sets the training focal length.
         border: Pixels left out round the full image (NYU Depth V2 has a white border).
+        border_shown: Probability that a view may show the border nevertheless. The images that models are judged by
+            have it, so a network that has never seen it is wrong there; a robot's camera has none.
         camera_height: Height of the full image, pixels.
         camera_width: Width of the full image, pixels.
         fx: Horizontal focal length of the training camera at full size, pixels. Pairs without an ``fx`` of their own
@@ -96,6 +101,7 @@ class DataConfig:
     native_height: int = 240
     native_width: int = 320
     border: int = 8
+    border_shown: float = 0.0
     camera_height: int = 480
     camera_width: int = 640
     fx: float = 518.8579

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from depth_estimation_ros.inference.contract_rules import (
+    AroundOne,
     LowHigh,
     Metrics,
     Name,
@@ -50,6 +51,8 @@ class InputContract:
     size_multiple: Pixels  #: each side is a multiple of this many pixels,
     size_least: Pixels  #: at least this long
     size_most: Pixels  #: and at most this long
+    #: least and greatest focal length that training has shown at native size, over the training camera's
+    zoom_range: AroundOne = (1.0, 1.0)
     #: (height, width) where the graph itself takes one size only. Not a key: read from the graph, None where free.
     fixed_size: tuple[int, int] | None = None
 

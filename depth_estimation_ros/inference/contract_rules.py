@@ -47,6 +47,13 @@ LowHigh = Annotated[
     tuple[float, float],
     _Rule("two numbers, the lower one first", lambda v: _is_row(v, 2, _is_number) and v[0] < v[1]),
 ]
+AroundOne = Annotated[
+    tuple[float, float],
+    _Rule(
+        "two numbers above 0, one at most 1 and one at least 1",
+        lambda v: _is_row(v, 2, _is_positive) and v[0] <= 1 <= v[1],
+    ),
+]
 Triple = Annotated[tuple[float, float, float], _Rule("three numbers", lambda v: _is_row(v, 3, _is_number))]
 PositiveTriple = Annotated[
     tuple[float, float, float], _Rule("three numbers above 0", lambda v: _is_row(v, 3, _is_positive))

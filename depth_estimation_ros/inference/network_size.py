@@ -22,9 +22,10 @@ def choose_network_size(
     """Chooses (h, w) with the camera's aspect ratio: nothing is stretched or padded beyond rounding to the multiple.
 
     Of all sizes that the contract's size rule and the pixel budget allow, the one is taken that deviates least, scale
-    and aspect ratio counted alike as logarithms, from the ideal: the size at which the camera's focal length equals
-    the training camera's, since a network judges distance by apparent size; or the native number of pixels, where one
-    of the two focal lengths is unknown. Between equals the smaller one.
+    and aspect ratio counted alike as logarithms, from the ideal: the native number of pixels, where the camera's focal
+    length is then one that training has shown (the contract's zoom range), or where a focal length is unknown; else the
+    size at which it is the nearest that training has shown, since a network judges distance by apparent size. Between
+    equals the smaller one.
 
     A graph of one fixed size leaves no choice: that size is returned, with a logged warning where it stretches.
 
@@ -48,10 +49,11 @@ def choose_network_size(
         return given.fixed_size
 
     native_pixels = given.native_height * given.native_width
+    scale = math.sqrt(native_pixels / (height * width))  # network pixels per camera pixel
     if focal_px is not None and contract.training_focal_px is not None:
-        scale = contract.training_focal_px / focal_px  # network pixels per camera pixel
-    else:
-        scale = math.sqrt(native_pixels / (height * width))
+        zoom = focal_px * scale / contract.training_focal_px
+        least, greatest = given.zoom_range
+        scale *= min(max(zoom, least), greatest) / zoom
     budget = int(DEFAULT_BUDGET * native_pixels) if max_pixels is None else max_pixels
 
     sizes = _allowed_sizes(given, height, width, budget)  # (N, 2)

@@ -49,7 +49,7 @@ class PillowPairs(Dataset):
         image: Image.Image = Image.open(pair.image).convert("RGB")
         depth: Image.Image = Image.open(pair.depth)
         k = source_matrix(pair, config, (image.height, image.width))
-        camera = self.ours.draw_camera(k, (image.height, image.width))
+        camera = self.ours.draw_camera(k, (image.height, image.width), self.ours.config.border)
         top, left, height, width = camera.window
         box, size = (left, top, left + width, top + height), (config.width, config.height)
         factor = width // size[0]
@@ -98,7 +98,7 @@ def stage_rates(pairs: Sequence[Pair], config: DataConfig, batch_size: int) -> d
 
     def crop(image_bgr: np.ndarray, depth_mm: np.ndarray, pair: Pair) -> tuple[np.ndarray, np.ndarray]:
         k = source_matrix(pair, config, depth_mm.shape)
-        return canonical_view(image_bgr, depth_mm, k, dataset.draw_camera(k, depth_mm.shape), config)
+        return canonical_view(image_bgr, depth_mm, k, dataset.draw_camera(k, depth_mm.shape, config.border), config)
 
     def augment(image_rgb: np.ndarray, depth_m: np.ndarray) -> tuple[Tensor, Tensor]:
         image = tv_tensors.Image(torch.from_numpy(image_rgb).permute(2, 0, 1))

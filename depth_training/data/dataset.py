@@ -56,12 +56,29 @@ def canonical_crop(k: np.ndarray, config: DataConfig, size: tuple[int, int]) -> 
 
 
 def canonical_view(
-    image_bgr: np.ndarray, depth_mm: np.ndarray, k: np.ndarray, camera: VirtualCamera, config: DataConfig
+    image_bgr: np.ndarray,
+    depth_mm: np.ndarray,
+    k: np.ndarray,
+    camera: VirtualCamera,
+    config: DataConfig,
+    border: int | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Render a stored pair as (h, w, 3) uint8 RGB and (h, w) float32 metres in the training camera's terms."""
-    view_bgr, view_mm = render_view(image_bgr, depth_mm, k, camera, config.border, IMAGENET_MEAN_RGB[::-1])
+    """Render a stored pair as (h, w, 3) uint8 RGB and (h, w) float32 metres in the training camera's terms.
+
+    ``border`` pixels round the image count as outside; None for the configuration's.
+    """
+    outside = config.border if border is None else border
+    view_bgr, view_mm = render_view(image_bgr, depth_mm, k, camera, outside, IMAGENET_MEAN_RGB[::-1])
     factor = np.float32(canonical_factor(camera.matrix(k), config))
     return cv2.cvtColor(view_bgr, cv2.COLOR_BGR2RGB), metres(view_mm) * factor
+
+
+def without_border(depth: np.ndarray, border: int) -> np.ndarray:
+    """A copy of an (H, W) depth map that is unknown (0) within so many pixels of its sides."""
+    inner = np.zeros_like(depth)
+    inside = np.s_[border : depth.shape[0] - border, border : depth.shape[1] - border]
+    inner[inside] = depth[inside]
+    return inner
 
 
 class TrainingPairs(Dataset):
@@ -80,20 +97,30 @@ class TrainingPairs(Dataset):
         pair, config = self.pairs[item], self.config
         image_bgr, depth_mm = read_stored_pair(pair)
         k = source_matrix(pair, config, depth_mm.shape)
-        image_rgb, depth_m = canonical_view(image_bgr, depth_mm, k, self.draw_camera(k, depth_mm.shape), config)
+        border = self.draw_border()
+        if border < config.border:
+            depth_mm = without_border(depth_mm, config.border)
+        camera = self.draw_camera(k, depth_mm.shape, border)
+        image_rgb, depth_m = canonical_view(image_bgr, depth_mm, k, camera, config, border)
         image = tv_tensors.Image(torch.from_numpy(image_rgb).permute(2, 0, 1))
         depth = tv_tensors.Mask(torch.from_numpy(depth_m)[None])
         image, depth = self.augmentation(image, depth)
         return image.as_subclass(Tensor).contiguous(), self.dequantise(depth.as_subclass(Tensor))
 
-    def draw_camera(self, k: np.ndarray, image_size: tuple[int, int]) -> VirtualCamera:
-        """Draw what to show of an image of (H, W) pixels, with torch's random numbers."""
+    def draw_border(self) -> int:
+        """Draw how many pixels round the image to leave out: the configuration's, or none."""
+        config = self.config
+        # As with turns: nothing is drawn where none is asked for.
+        return 0 if config.border_shown and torch.rand(()).item() < config.border_shown else config.border
+
+    def draw_camera(self, k: np.ndarray, image_size: tuple[int, int], border: int) -> VirtualCamera:
+        """Draw what to show of an image of (H, W) pixels within a border, with torch's random numbers."""
         config = self.config
         zoomed = torch.rand(()).item() < config.zoom
         zoom = uniform(config.zoom_least, config.zoom_greatest) if zoomed else 1.0
         size = (config.height, config.width)
         place = (uniform(0, 1), uniform(0, 1))
-        window = choose_window(image_size, canonical_crop(k, config, size), zoom, place, config.border)
+        window = choose_window(image_size, canonical_crop(k, config, size), zoom, place, border)
         return VirtualCamera(window, size, self.draw_turn())
 
     def draw_turn(self) -> tuple[float, float, float]:

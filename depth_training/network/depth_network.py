@@ -98,7 +98,9 @@ class DepthNetwork(nn.Module):
         if config.head not in HEADS:
             raise ValueError(f"unknown head {config.head!r}: choose one of {', '.join(HEADS)}")
         self.config = config
-        self.encoder = Encoder(config.encoder, encoder_weights, config.freeze_encoder, config.frozen_stages)
+        self.encoder = Encoder(
+            config.encoder, encoder_weights, config.freeze_encoder, config.frozen_stages, config.drop_path
+        )
         self.decoder = Decoder(
             self.encoder.channels,
             config.widths,

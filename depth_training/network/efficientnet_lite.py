@@ -27,13 +27,13 @@ class EfficientNetLite(nn.Module):
         self.features = features
 
 
-def efficientnet_lite(name: str, pretrained: bool) -> EfficientNetLite:
+def efficientnet_lite(name: str, pretrained: bool, drop_path: float = 0.0) -> EfficientNetLite:
     """Build an EfficientNet-lite by its name in timm, a key of :data:`WEIGHTS`.
 
     The weights were converted from TensorFlow: they match timm's tensors in number, order and shape but not in name, so
     they are loaded by position, and they expect TensorFlow's SAME padding.
     """
-    model = timm.create_model(name, pretrained=False)
+    model = timm.create_model(name, pretrained=False, drop_path_rate=drop_path)
     if pretrained:
         path = WEIGHTS[name].get_model_file_path()
         state = torch.load(path, map_location="cpu", weights_only=True)

@@ -29,30 +29,38 @@ class EncoderSpec:
     """What the decoder must know of an encoder.
 
     Attributes:
-        build: Makes the classifier with a ``features`` sequence, given whether to load its ImageNet weights.
+        build: Makes the classifier with a ``features`` sequence, given whether to load its ImageNet weights
+            and the greatest probability of skipping a residual block, where it has them to skip.
         taps: Indices into ``features`` whose outputs leave the encoder, fine to coarse; the last one is the bottleneck.
         channels: Channels at each tap.
         mean: Per-channel mean of the RGB input in 0..1 that the pretrained weights expect.
         std: Per-channel standard deviation, likewise.
     """
 
-    build: Callable[[bool], nn.Module]
+    build: Callable[[bool, float], nn.Module]
     taps: tuple[int, ...]
     channels: tuple[int, ...]
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
 
 
-def _mobilenet_v2(pretrained: bool) -> nn.Module:
+def _mobilenet_v2(pretrained: bool, drop_path: float) -> nn.Module:
+    _refuse_drop_path("mobilenet_v2", drop_path)
     return torchvision.models.mobilenet_v2(weights="IMAGENET1K_V1" if pretrained else None)
 
 
-def _squeezenet1_0(pretrained: bool) -> nn.Module:
+def _refuse_drop_path(name: str, drop_path: float) -> None:
+    if drop_path:
+        raise ValueError(f"network.drop_path is {drop_path}, and {name} cannot skip blocks: set it to 0")
+
+
+def _squeezenet1_0(pretrained: bool, drop_path: float) -> nn.Module:
     """SqueezeNet 1.0 with its first convolution padded by 3.
 
     torchvision leaves that convolution unpadded, which insets the whole feature grid by about 3 pixels against the
     image. Padding keeps the pretrained weights and puts every feature where the decoder's resizing assumes it to be.
     """
+    _refuse_drop_path("squeezenet1_0", drop_path)
     model = torchvision.models.squeezenet1_0(weights="IMAGENET1K_V1" if pretrained else None)
     model.features[0].padding = (3, 3)
     return model
@@ -88,17 +96,17 @@ def _load_weights(model: nn.Module, path: Path) -> None:
         )
 
 
-def _build_features(name: str, weights: str | None) -> nn.Sequential:
+def _build_features(name: str, weights: str | None, drop_path: float) -> nn.Sequential:
     spec = ENCODERS[name]
     if weights == "imagenet":
         try:
-            return cast(nn.Sequential, spec.build(True).features)
+            return cast(nn.Sequential, spec.build(True, drop_path).features)
         except OSError as error:
             raise EncoderWeightsError(
                 f"the ImageNet weights of {name} could not be downloaded ({error}): "
                 "give a local .safetensors file as encoder weights instead"
             ) from error
-    model = spec.build(False)
+    model = spec.build(False, drop_path)
     if weights is not None:
         _load_weights(model, Path(weights))
     return cast(nn.Sequential, model.features)
@@ -115,20 +123,29 @@ class Encoder(nn.Module):
             or None for random weights (a checkpoint will be loaded over them).
         frozen: Whether all parameters stay as they are (the paper's choice).
         frozen_stages: How many of the first layers stay as they are where the rest learns.
+        drop_path: Greatest probability that training skips a residual block, where not frozen.
 
     Raises:
         EncoderWeightsError: The weights cannot be had or do not fit.
     """
 
-    def __init__(self, name: str, weights: str | None = None, frozen: bool = True, frozen_stages: int = 0):
+    def __init__(
+        self,
+        name: str,
+        weights: str | None = None,
+        frozen: bool = True,
+        frozen_stages: int = 0,
+        drop_path: float = 0.0,
+    ):
         super().__init__()
         if name not in ENCODERS:
             raise ValueError(f"unknown encoder {name!r}: choose one of {', '.join(ENCODERS)}")
         self.spec = ENCODERS[name]
-        self.features = _build_features(name, weights)[: self.spec.taps[-1] + 1]
+        self.features = _build_features(name, weights, drop_path)[: self.spec.taps[-1] + 1]
         self.frozen = frozen
         if frozen:
             self.requires_grad_(False)
+        self.frozen_stages = frozen_stages
         self.features[:frozen_stages].requires_grad_(False)
 
     @property
@@ -137,8 +154,9 @@ class Encoder(nn.Module):
         return self.spec.channels
 
     def train(self, mode: bool = True) -> Encoder:
-        """Switch to training mode, with BatchNorm (and, if frozen, everything) kept in evaluation mode."""
+        """Switch to training mode, with BatchNorm (and whatever is frozen) kept in evaluation mode."""
         super().train(mode and not self.frozen)
+        self.features[: self.frozen_stages].eval()
         for module in self.modules():
             if isinstance(module, nn.modules.batchnorm._BatchNorm):
                 module.eval()

@@ -161,6 +161,23 @@ def test_frozen_stages_stay_and_the_later_ones_learn():
     assert {name.split(".")[1] for name in moved} == {str(stage) for stage in range(2, 8)}
 
 
+def test_blocks_are_skipped_at_random_in_training_alone_and_never_among_frozen_stages():
+    encoder = Encoder("efficientnet_lite2", frozen=False, frozen_stages=4, drop_path=0.5)
+    image = torch.randn(1, 3, 64, 64)
+    with torch.inference_mode():
+        outputs = {mode: [encoder.train(mode)(image) for _ in range(8)] for mode in (True, False)}
+    for tap in range(3):  # at 1/2, 1/4 and 1/8: the frozen stages
+        assert all(torch.equal(output[tap], outputs[False][0][tap]) for output in outputs[True])
+    assert all(torch.equal(output[-1], outputs[False][0][-1]) for output in outputs[False])
+    assert any(not torch.equal(output[-1], outputs[False][0][-1]) for output in outputs[True])
+
+
+@pytest.mark.parametrize("name", ["mobilenet_v2", "squeezenet1_0"])
+def test_an_encoder_that_cannot_skip_blocks_says_so(name):
+    with pytest.raises(ValueError, match=rf"drop_path is 0.2, and {name} cannot"):
+        Encoder(name, drop_path=0.2)
+
+
 def test_a_light_block_is_its_formula():
     """Oracle: plain sums over channels, for a block whose norms and depthwise kernel do nothing."""
     block = LightBlock(3, 2, 4).eval()

@@ -14,7 +14,9 @@ from depth_estimation_ros.inference.contract import InputContract, ModelContract
 from depth_estimation_ros.inference.network_size import DEFAULT_BUDGET, choose_network_size
 
 
-def model(multiple=1, least=32, most=1024, training_focal=250.0, fixed_size=None) -> ModelContract:
+def model(
+    multiple=1, least=32, most=1024, training_focal=250.0, fixed_size=None, zoom_range=(1.0, 1.0)
+) -> ModelContract:
     return ModelContract(
         format_version=1,
         name="test",
@@ -38,6 +40,7 @@ def model(multiple=1, least=32, most=1024, training_focal=250.0, fixed_size=None
             resize_filter="area",
             native_height=240,
             native_width=320,
+            zoom_range=zoom_range,
             size_multiple=multiple,
             size_least=least,
             size_most=most,
@@ -95,6 +98,25 @@ def test_a_camera_like_the_training_camera_gets_the_native_size():
 
 def test_a_longer_lens_gets_a_smaller_network_image():
     assert choose_network_size(model(), 480, 640, 1000.0, None) == (120, 160)
+
+
+@pytest.mark.parametrize("focal", [400.0, 500.0, 700.0, 800.0])
+def test_a_lens_that_training_has_shown_gets_the_native_size(focal):
+    assert choose_network_size(model(zoom_range=(0.8, 1.6)), 480, 640, focal, None) == (240, 320)
+
+
+@given(camera=cameras, focal=st.floats(50, 5000), low=st.floats(0.5, 1), high=st.floats(1, 2))
+def test_the_focal_length_is_brought_to_the_nearest_that_training_has_shown(camera, focal, low, high):
+    height, width = camera
+    h, w = choose_network_size(model(zoom_range=(low, high), most=4096), height, width, focal, 10**7)
+    zoom = focal * math.sqrt(h * w / (height * width)) / 250.0
+    at_native = focal * math.sqrt(240 * 320 / (height * width)) / 250.0
+    assume(min(h, w) > 32)
+    rounding = 1 + 2 / min(h, w)  # each side by half a pixel, the second by that of the first besides
+    assert low / rounding <= zoom <= high * rounding
+    # Within the range nothing is changed, outside it no more than is needed.
+    nearest = min(max(at_native, low), high)
+    assert zoom == pytest.approx(nearest, rel=rounding - 1)
 
 
 def test_the_two_training_focal_lengths_count_by_their_geometric_mean():

@@ -177,7 +177,7 @@ def centred(dataset: TrainingPairs) -> TrainingPairs:
     """The training crop in the middle of the image, where both cameras look."""
     config = dataset.config
     size = (config.height, config.width)
-    dataset.draw_camera = lambda k, image_size: VirtualCamera(
+    dataset.draw_camera = lambda k, image_size, border: VirtualCamera(
         choose_window(image_size, canonical_crop(k, config, size), 1.0, (0.5, 0.5)), size
     )
     return dataset
@@ -236,3 +236,25 @@ def test_rotations_and_zooms_below_one_are_drawn_and_leave_the_unknown_unknown(t
         unknown.append(float((depth_m == 0).float().mean()))
     assert min(unknown) > 0.2
     assert max(unknown) < 0.6
+
+
+def test_a_view_may_show_the_border_and_never_learns_its_depth(tmp_path):
+    """The whole image as validation sees it, border and all, where the border is shown; the border's depth is 0."""
+    pair = write_scene(tmp_path, "a", *TRAINING)
+    config = DataConfig(border=8, border_shown=1.0, height=240, width=320, flip=0, channel_swap=0)
+    image, depth_m = TrainingPairs([pair], config)[0]
+    whole_image, whole_m = FullPairs([pair], config)[0]
+    assert torch.equal(image, whole_image)
+    inner = (slice(None), slice(4, -4), slice(4, -4))  # 8 pixels of the full image
+    known = torch.zeros_like(depth_m, dtype=torch.bool)
+    known[inner] = True
+    assert torch.equal(depth_m > 0, known)
+    nearest = torch.nn.functional.interpolate(whole_m[None], size=(240, 320), mode="nearest-exact")[0]
+    torch.testing.assert_close(depth_m[inner], nearest[inner])
+
+
+def test_no_random_number_is_drawn_for_a_border_that_is_never_shown(tmp_path):
+    pair = write_scene(tmp_path, "a", *TRAINING)
+    torch.manual_seed(0)
+    TrainingPairs([pair], DataConfig()).draw_border()
+    assert torch.rand(()).item() == torch.rand((), generator=torch.Generator().manual_seed(0)).item()
