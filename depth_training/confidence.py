@@ -100,8 +100,9 @@ def confidence_metrics(
     """Judge the confidence of one image; arguments as :func:`known_pixels`.
 
     Returns:
-        :data:`CONFIDENCE_NAMES` to values. ``sparsification_*`` removes by sigma, ``farthest_*`` by predicted depth,
-        which needs no confidence and is what a confidence has to beat. NaN where the image has no known pixel.
+        :data:`CONFIDENCE_NAMES` to values. ``sparsification_*`` removes by the standard deviation of the error in
+        question: sigma for relative errors, sigma times depth for errors in metres. ``farthest_*`` removes by predicted
+        depth, which needs no confidence and is what a confidence has to beat. NaN where the image has no known pixel.
     """
     predicted, sigma, truth = known_pixels(predicted_m, log_depth_sigma, truth_m, protocol)
     if not len(truth):
@@ -109,9 +110,9 @@ def confidence_metrics(
     in_sigmas = errors_in_sigmas(predicted, sigma, truth)
     relative, squared = np.abs(predicted - truth) / truth, np.square(predicted - truth)
     values = [coverage(in_sigmas, 1), coverage(in_sigmas, 2)]
-    for doubt in (sigma, predicted):
-        values.append(area_over_full(sparsification_curve(relative, doubt)))
-        values.append(area_over_full(np.sqrt(sparsification_curve(squared, doubt))))
+    for relative_doubt, doubt_m in ((sigma, sigma * predicted), (predicted, predicted)):
+        values.append(area_over_full(sparsification_curve(relative, relative_doubt)))
+        values.append(area_over_full(np.sqrt(sparsification_curve(squared, doubt_m))))
     return dict(zip(CONFIDENCE_NAMES, values, strict=True))
 
 
