@@ -2,7 +2,8 @@
 
 The policy: the one that carries the image's own stamp, else the latest.
 
-- Late: while a camera stamps both alike, an image waits up to 50 ms for its own.
+- Late: while a camera stamps both alike, an image waits up to 50 ms for its own. Once that was in vain the next hundred
+  images do without: on a busy machine now and then one is lost and comes again much later, and it is the same anyhow.
 - None at all: an image that comes before any waits up to a second after the first image; from then on images count as
   uncalibrated until one comes.
 - Another frame_id: it is used all the same, with a remark: drivers often name the two differently, and its topic was
@@ -23,6 +24,7 @@ from depth_estimation_ros.calibration import Calibration
 
 FIRST_WAIT_S = 1.0
 OWN_WAIT_S = 0.05
+IMAGES_AFTER_VAIN_WAIT = 100
 JUMP_NS = 1_000_000_000
 """An image whose stamp is this much before the last one's says that time has jumped back."""
 
@@ -53,6 +55,7 @@ class CameraInfoBuffer:
         self._wait_until_s: float | None = None
         self._image_ns = 0
         self._are_stamped_alike = False
+        self._images_without_wait = 0
         self.is_closed = False
 
     def put(self, msg: Any) -> None:
@@ -77,8 +80,12 @@ class CameraInfoBuffer:
             first_wait_s = self._wait_until_s - time.monotonic()
             if not self._latest and first_wait_s > 0:
                 self._changed.wait_for(lambda: self._latest or self.is_closed, first_wait_s)
-            if self._are_stamped_alike:
-                self._changed.wait_for(lambda: self._own(stamp_ns) or self.is_closed, OWN_WAIT_S)
+            if self._images_without_wait > 0:
+                self._images_without_wait -= 1
+            elif self._are_stamped_alike and not self._changed.wait_for(
+                lambda: self._own(stamp_ns) or self.is_closed, OWN_WAIT_S
+            ):
+                self._images_without_wait = IMAGES_AFTER_VAIN_WAIT
 
     def find(self, stamp: Any) -> StampedCalibration | None:
         """Find the CameraInfo for an image with this builtin_interfaces/Time; returns at once.
@@ -106,6 +113,7 @@ class CameraInfoBuffer:
         jumps_back = 0 < stamp_ns < self._image_ns - JUMP_NS  # a stamp of zero says nothing
         if jumps_back:
             self._forget_after(stamp_ns)
+            self._images_without_wait = 0
         if jumps_back or self._wait_until_s is None:
             self._wait_until_s = time.monotonic() + FIRST_WAIT_S
         self._image_ns = stamp_ns or self._image_ns

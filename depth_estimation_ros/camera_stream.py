@@ -13,7 +13,7 @@ from std_msgs.msg import Header
 
 from depth_estimation_ros.calibration import Calibration
 from depth_estimation_ros.camera import is_rectified_topic
-from depth_estimation_ros.camera_info_buffer import CameraInfoBuffer, to_nanoseconds
+from depth_estimation_ros.camera_info_buffer import KEPT, CameraInfoBuffer, to_nanoseconds
 from depth_estimation_ros.camera_mounting import CameraMounting
 from depth_estimation_ros.camera_pipeline import CameraPipeline, Estimate
 from depth_estimation_ros.camera_remarks import estimate_facts, header_remarks, whose_info
@@ -90,11 +90,13 @@ class CameraStream:
         message_type = CompressedImage if compressed else Image
         topic = image_topic(self._node, self.parameters.image_transport, self._camera)
         info_topic = camera_info_topic(self._node, self.image_topic, self._camera)
-        for one_type, one_topic, callback in (
-            (CameraInfo, info_topic, self._infos.put),
-            (message_type, topic, self._take),
+        for one_type, one_topic, callback, depth in (
+            # One deep, a third of them was lost beside images that reach a busy machine in pieces (640x480 rgb8, stock
+            # Fast DDS), and each image whose own is lost waits for it in vain.
+            (CameraInfo, info_topic, self._infos.put, KEPT),
+            (message_type, topic, self._take, 1),
         ):
-            self._subscriptions.append(AdaptiveSubscription(self._node, one_type, one_topic, callback))
+            self._subscriptions.append(AdaptiveSubscription(self._node, one_type, one_topic, callback, depth))
 
     def stop(self) -> None:
         """Unsubscribe, finish the frame in work, and lose the one behind it; harmless where nothing runs."""

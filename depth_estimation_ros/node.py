@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from diagnostic_msgs.msg import DiagnosticArray
@@ -16,6 +17,7 @@ from rclpy.parameter import Parameter
 
 from depth_estimation_ros.bond import break_bond, form_bond
 from depth_estimation_ros.camera_stream import CameraStream
+from depth_estimation_ros.colour_conversion import default_converter
 from depth_estimation_ros.diagnostics import CameraState, NodeState, to_diagnostic_array
 from depth_estimation_ros.health import Health
 from depth_estimation_ros.inference.predictor import Predictor, load_predictor
@@ -130,6 +132,8 @@ class DepthNode(LifecycleNode):
             parameters.model, parameters.device, parameters.backend, parameters.num_threads
         )
         predictor.warm_up(*predictor.contract.input.usual_size)
+        with suppress(ImportError):  # not every encoding needs it, and a frame that does says what to install
+            default_converter()  # or the first frame waits while it is chosen
         cameras = parameters.cameras or ("",)
         self._healths = {camera: self._healths.get(camera) or Health() for camera in cameras}
         self._streams = self._make_streams(predictor, parameters)

@@ -47,18 +47,19 @@ def _is_given(node: Node, name: str) -> bool:
 
 
 class AdaptiveSubscription:
-    """A subscription, one message deep, whose reliability follows what the topic's publishers offer.
+    """A subscription whose reliability follows what the topic's publishers offer.
 
     A reliable subscription is deaf to a best-effort publisher, and a best-effort one loses large messages that a
     reliable publisher would have sent again.
     """
 
-    def __init__(self, node: Node, message_type: type, topic: str, callback: Callable[[Any], None]):
+    def __init__(self, node: Node, message_type: type, topic: str, callback: Callable[[Any], None], depth: int = 1):
         self.topic = node.resolve_topic_name(topic)
         self._node = node
         self._message_type = message_type
         self._given_topic = topic
         self._callback = callback
+        self._depth = depth
         self._overrides = qos_overrides(node, topic, "subscription")
         offered = self._offered()
         # While no publisher is known, the middleware itself may see one a moment later; Humble cannot ask it to look.
@@ -89,7 +90,7 @@ class AdaptiveSubscription:
             self._message_type,
             self._given_topic,
             self._callback,
-            QoSProfile(depth=1, reliability=reliability),
+            QoSProfile(depth=self._depth, reliability=reliability),
             event_callbacks=SubscriptionEventCallbacks(incompatible_qos=lambda event: self.follow()),
             qos_overriding_options=self._overrides,
         )

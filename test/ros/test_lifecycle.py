@@ -13,8 +13,9 @@ from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import SetParameters
-from robot_harness import Camera, NodeProcess
-from sensor_msgs.msg import Image
+from rclpy.duration import Duration
+from robot_harness import PATIENCE_S, Camera, NodeProcess, nanoseconds
+from sensor_msgs.msg import CameraInfo, Image
 
 CONFIGURE, CLEANUP, ACTIVATE, DEACTIVATE, SHUTDOWN = (
     Transition.TRANSITION_CONFIGURE,
@@ -224,8 +225,11 @@ class Bond:
         self.pub = node.create_publisher(String, topic, 1)
 
     def start(self):
+        import os, time
         from std_msgs.msg import String
 
+        while not os.path.exists(os.environ.get("BOND_GATE", "/")):
+            time.sleep(0.01)
         self.sub = self.node.create_subscription(String, self.pub.topic_name, lambda msg: None, 1)
 
     def shutdown(self):
@@ -234,12 +238,16 @@ class Bond:
 """
 
 
-def test_a_managed_node_keeps_a_bond_while_it_is_active(robot, tmp_path):
-    package = tmp_path / "bondpy"
+def install_bondpy(robot, folder) -> None:
+    package = folder / "bondpy"
     package.mkdir()
     (package / "__init__.py").touch()
     (package / "bondpy.py").write_text(BONDPY)  # the interface of the real one, whose messages PyPI does not have
-    robot.set_environment(PYTHONPATH=os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]))
+    robot.set_environment(PYTHONPATH=os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")]))
+
+
+def test_a_managed_node_keeps_a_bond_while_it_is_active(robot, tmp_path):
+    install_bondpy(robot, tmp_path)
     robot.start(parameters={"autostart": False})
     for _ in range(2):
         assert change_state(robot, CONFIGURE)
@@ -249,6 +257,29 @@ def test_a_managed_node_keeps_a_bond_while_it_is_active(robot, tmp_path):
         assert change_state(robot, DEACTIVATE)
         robot.wait_until(lambda: robot.node.count_publishers("/bond") == 0, "the bond is gone")
         assert change_state(robot, CLEANUP)
+
+
+def test_no_camera_info_is_lost_while_the_node_is_busy(robot, tmp_path):
+    infos = robot.listen(CameraInfo, "/depth/camera_info")
+    install_bondpy(robot, tmp_path)
+    robot.set_environment(BOND_GATE=str(tmp_path / "gate"))
+    robot.start(parameters={"autostart": False})
+    camera = Camera(robot)
+    assert change_state(robot, CONFIGURE)
+    client = robot.node.create_client(ChangeState, "/depth_estimation/change_state")
+    activation = client.call_async(ChangeState.Request(transition=Transition(id=ACTIVATE)))  # which waits at the gate
+    robot.wait_until(
+        lambda: camera.images.get_subscription_count() and camera.infos.get_subscription_count(), "the subscriptions"
+    )
+    camera.k = (130.0, 130.0, 70.0, 59.5)
+    sent = camera.send()
+    for principal_px in (71.0, 72.0, 73.0, 74.0):
+        camera.k = (130.0, 130.0, principal_px, 59.5)
+        camera.infos.publish(camera.info())
+    assert camera.infos.wait_for_all_acked(Duration(seconds=PATIENCE_S))
+    (tmp_path / "gate").touch()
+    robot.wait_until(lambda: activation.done() and infos, "the frame's own calibration")
+    assert (nanoseconds(infos[0]), infos[0].k[2]) == (sent, 70.0)
 
 
 def test_importing_the_node_imports_no_torch():

@@ -99,16 +99,29 @@ def test_an_image_waits_for_its_own_where_the_camera_stamps_both_alike(for_ever)
     later.join()
 
 
-def test_an_image_does_not_wait_for_its_own_where_stamps_differ_or_the_last_wait_was_in_vain(monkeypatch, for_ever):
+def test_an_image_does_not_wait_for_its_own_where_stamps_differ(for_ever):
     buffer = CameraInfoBuffer()
     buffer.put(camera_info(1, 1.0))
     assert focal_px_after_waiting(buffer, 3) == 1
-    buffer.put(camera_info(4, 2.0))
-    assert focal_px_after_waiting(buffer, 4) == 2
+    assert focal_px_after_waiting(buffer, 4) == 1
+
+
+def test_after_a_wait_in_vain_images_do_without_for_a_while(monkeypatch, for_ever):
+    monkeypatch.setattr(camera_info_buffer, "IMAGES_AFTER_VAIN_WAIT", 3)
+    buffer = CameraInfoBuffer()
+    buffer.put(camera_info(1, 1.0))
+    assert focal_px_after_waiting(buffer, 1) == 1
     monkeypatch.setattr(camera_info_buffer, "OWN_WAIT_S", 0.01)
-    assert focal_px_after_waiting(buffer, 5) == 2
+    assert focal_px_after_waiting(buffer, 2) == 1
     monkeypatch.setattr(camera_info_buffer, "OWN_WAIT_S", 3600)
-    assert focal_px_after_waiting(buffer, 6) == 2
+    buffer.put(camera_info(3, 2.0))
+    assert [focal_px_after_waiting(buffer, ns) for ns in (3, 4, 5)] == [2, 2, 2]
+    buffer.put(camera_info(6, 3.0))
+    assert focal_px_after_waiting(buffer, 6) == 3
+    later = threading.Timer(0.05, lambda: buffer.put(camera_info(7, 4.0)))
+    later.start()
+    assert focal_px_after_waiting(buffer, 7) == 4
+    later.join()
 
 
 HOUR_NS = 3600 * 10**9
