@@ -12,6 +12,7 @@ from rclpy.utilities import remove_ros_args
 
 from depth_estimation_ros.scale_calibration import LEAST_FRAMES, ScaleError, ScaleResult, combine
 from depth_estimation_ros.scale_calibrator import ScaleCalibrator
+from depth_estimation_ros.topics import in_namespace
 
 
 def parse(arguments: list[str]) -> argparse.Namespace:
@@ -35,7 +36,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         type=float,
         help="floor: degrees, positive looks down; without it up to 20 either way are tried",
     )
-    parser.add_argument("--depth-topic", default="depth/image_rect", help="the estimate (default: %(default)s)")
+    parser.add_argument("--camera", default="", help="which of the node's several cameras, by its name in `cameras`")
+    parser.add_argument("--depth-topic", help="the estimate (default: depth/image_rect, of the camera)")
     parser.add_argument("--node", default="depth_estimation", help="asked for its scale (default: %(default)s)")
     parser.add_argument("--current-scale", type=float, help="its scale, where it cannot be asked")
     parser.add_argument("--frames", type=int, default=30, help="how many to compare (default: %(default)s)")
@@ -44,6 +46,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
         "--tolerance", type=float, default=0.05, help="seconds between two stamps that belong together (%(default)s)"
     )
     given = parser.parse_args(arguments)
+    given.depth_topic = given.depth_topic or in_namespace(given.camera, "depth/image_rect")
     if given.reference == "floor":
         if given.camera_height is None or not given.camera_height > 0:
             parser.error("--reference floor needs --camera-height, in metres above the floor")
@@ -54,10 +57,10 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     return given
 
 
-def report(result: ScaleResult, current_scale: float) -> str:
+def report(result: ScaleResult, current_scale: float, camera: str = "") -> str:
     """Say what to set, as a line for a parameter file, and what it rests on."""
     return (
-        f"scale: {current_scale * result.factor:.3f}\n"
+        f"{f'{camera}.' if camera else ''}scale: {current_scale * result.factor:.3f}\n"
         f"# {result.factor:.3f} times the present {current_scale:g}, from {result.frames} frames with {result.pixels} "
         f"pixels; spread {result.pixel_spread:.1%} within a frame, {result.frame_spread:.1%} between frames"
     )
@@ -84,7 +87,7 @@ def main(args: list[str] | None = None) -> int:
         rclpy.init(args=args)
         node = ScaleCalibrator(given)
         current_scale = node.current_scale()
-        print(report(calibrate(given, node), current_scale), flush=True)
+        print(report(calibrate(given, node), current_scale, given.camera), flush=True)
         return 0
     except ScaleError as refusal:
         print(f"no scale: {refusal}", file=sys.stderr)

@@ -26,6 +26,7 @@ from depth_estimation_ros.outputs import OutputPublishers
 from depth_estimation_ros.parameters import Parameters
 from depth_estimation_ros.qos import AdaptiveSubscription
 from depth_estimation_ros.rate_limit import RateLimit
+from depth_estimation_ros.stamp_watch import StampWatch
 from depth_estimation_ros.topics import camera_info_topic, image_topic, in_namespace
 from depth_estimation_ros.turns import Turns
 
@@ -74,6 +75,7 @@ class CameraStream:
         self._infos = CameraInfoBuffer()
         self._worker = FrameWorker(self._process, self._reject, self._turn)
         self._rate_limit = RateLimit()
+        self._stamps = StampWatch()
         self._subscriptions: list[AdaptiveSubscription] = []
         self._frame_facts: dict[str, str] | None = None  # of the last one; not the frame, which is megabytes
         self._prepared_for: list[Calibration | None] = []  # at most one
@@ -121,6 +123,7 @@ class CameraStream:
         """The node's clock has jumped: frames of before are still under way."""
         self._jumped_s = time.monotonic()
         self._health.forget_latencies()
+        self._stamps.forget()
         self._mounting.forget()
 
     @property
@@ -138,11 +141,14 @@ class CameraStream:
         facts["depth/camera_info topic"] = self._node.resolve_topic_name(
             in_namespace(self._camera, "depth/camera_info")
         )
+        if self._stamps.age_s is not None:
+            facts["image age on arrival (s)"] = f"{self._stamps.age_s:.3f}"
         facts |= self._outputs.facts
         return facts | (self._frame_facts or {"calibration": "unknown, no image has been worked on"})
 
     def _take(self, msg: Image | CompressedImage) -> None:
         self._health.count_received()
+        self._stamps.note(to_nanoseconds(msg.header.stamp), self._now_ns)
         if not self._rate_limit.admits(time.monotonic(), self.parameters.max_rate):
             self._health.count_limited()
         elif self._worker.submit(msg):
@@ -183,8 +189,7 @@ class CameraStream:
         estimate = self._pipeline.estimate(image_rgb, calibration, is_rectified, parameters, pose)
         self._frame_facts = {**estimate_facts(estimate), "CameraInfo": whose_info(info, msg.header)}
         remarks = [*estimate.remarks, *header_remarks(header, msg.header.frame_id, info)]
-        if why_no_pose is not None:
-            remarks.append(why_no_pose)
+        remarks += filter(None, (why_no_pose, self._stamps.remark))
         return lambda: self._publish(estimate, header, remarks, why_no_pose, parameters)
 
     def _publish(
@@ -218,14 +223,23 @@ class CameraStream:
         stamp_ns = to_nanoseconds(header.stamp)
         if stamp_ns == 0:
             return None
-        latency_s = (self._node.get_clock().now().nanoseconds - stamp_ns) / 1e9
+        latency_s = (self._now_ns - stamp_ns) / 1e9
         if latency_s < 0:
-            if time.monotonic() - self._jumped_s > JUMP_GRACE_S:
+            if self._now_ns == 0:
+                self._remark(
+                    "use_sim_time is true and nothing has come on /clock: start the simulator, play the recording with "
+                    "--clock, or set use_sim_time to false"
+                )
+            elif time.monotonic() - self._jumped_s > JUMP_GRACE_S:
                 self._remark(
                     "the image's stamp is ahead of this node's clock: synchronise clocks, or set use_sim_time alike"
                 )
             return None
         return latency_s
+
+    @property
+    def _now_ns(self) -> int:
+        return self._node.get_clock().now().nanoseconds
 
     def _remark(self, sentence: str) -> None:
         if self._health.remark(sentence):

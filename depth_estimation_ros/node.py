@@ -21,8 +21,8 @@ from depth_estimation_ros.colour_conversion import default_converter
 from depth_estimation_ros.diagnostics import CameraState, NodeState, to_diagnostic_array
 from depth_estimation_ros.health import Health
 from depth_estimation_ros.inference.predictor import Predictor, load_predictor
-from depth_estimation_ros.parameter_declaration import current_values, declare
-from depth_estimation_ros.parameters import RULES, Parameters, refusal
+from depth_estimation_ros.parameter_declaration import DeclaredParameters
+from depth_estimation_ros.parameters import Parameters, refusal
 from depth_estimation_ros.periodic import PeriodicThread
 from depth_estimation_ros.topics import in_namespace
 from depth_estimation_ros.turns import Turns
@@ -43,7 +43,7 @@ class DepthNode(LifecycleNode):
 
     def __init__(self, predictor_factory: PredictorFactory = load_predictor, **node_arguments: Any):
         super().__init__("depth_estimation", **node_arguments)
-        declare(self)
+        self._declared = DeclaredParameters(self)
         self.add_on_set_parameters_callback(self._on_set_parameters)
         self._predictor_factory = predictor_factory
         self._predictor: Predictor | None = None
@@ -127,25 +127,27 @@ class DepthNode(LifecycleNode):
         return TransitionCallbackReturn.SUCCESS
 
     def _configure(self, state: LifecycleState) -> None:
-        parameters = Parameters.from_values(current_values(self))
+        self._declared.declare_own()
+        values = self._declared.values()
+        parameters = Parameters.from_values(values)
+        of_cameras = {camera: Parameters.from_values(values, camera) for camera in parameters.cameras or ("",)}
         predictor = self._predictor_factory(
             parameters.model, parameters.device, parameters.backend, parameters.num_threads
         )
         predictor.warm_up(*predictor.contract.input.usual_size)
         with suppress(ImportError):  # not every encoding needs it, and a frame that does says what to install
             default_converter()  # or the first frame waits while it is chosen
-        cameras = parameters.cameras or ("",)
-        self._healths = {camera: self._healths.get(camera) or Health() for camera in cameras}
-        self._streams = self._make_streams(predictor, parameters)
+        self._healths = {camera: self._healths.get(camera) or Health() for camera in of_cameras}
+        self._streams = self._make_streams(predictor, of_cameras)
         self._predictor = predictor
         self._speaker.set_period(parameters.diagnostics_period)
 
-    def _make_streams(self, predictor: Predictor, parameters: Parameters) -> dict[str, CameraStream]:
+    def _make_streams(self, predictor: Predictor, of_cameras: dict[str, Parameters]) -> dict[str, CameraStream]:
         turns = Turns()
         streams: dict[str, CameraStream] = {}
         try:
-            for camera, health in self._healths.items():
-                streams[camera] = CameraStream(self, predictor, parameters, health, turns, camera)
+            for camera, parameters in of_cameras.items():
+                streams[camera] = CameraStream(self, predictor, parameters, self._healths[camera], turns, camera)
         except Exception:
             for stream in streams.values():
                 stream.destroy()
@@ -173,18 +175,18 @@ class DepthNode(LifecycleNode):
         super().on_deactivate(state)
 
     def _on_set_parameters(self, changes: list[Parameter]) -> SetParametersResult:
-        ours = {change.name: change.value for change in changes if change.name in RULES}
-        current = current_values(self)
+        rules, current = self._declared.rules, self._declared.values()
+        ours = {change.name: change.value for change in changes if change.name in rules}
         reason = refusal(ours, current)
         if reason is not None:
             return SetParametersResult(successful=False, reason=reason)
         if self._streams:
-            newer = Parameters.from_values({**current, **ours})
-            for stream in self._streams.values():
-                stream.parameters = stream.parameters.with_live(newer)
-            self._speaker.set_period(newer.diagnostics_period)
+            newer = {**current, **ours}
+            for camera, stream in self._streams.items():
+                stream.parameters = stream.parameters.with_live(Parameters.from_values(newer, camera))
+            self._speaker.set_period(Parameters.from_values(newer).diagnostics_period)
             for name in ours:
-                if RULES[name].applies != "live":
+                if rules[name].applies != "live":
                     self.get_logger().info(f"{name} takes effect on the next configure")
         return SetParametersResult(successful=True)
 

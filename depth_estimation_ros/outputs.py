@@ -93,6 +93,8 @@ OUTPUTS = (
     Output("depth/color", Image, _depth_colour),
     Output("depth/confidence", Image, _confidence, _why_no_confidence),
     Output("rgb/image_rect", Image, _rgb),
+    # image_transport's subscribers look for it beside the image.
+    Output("rgb/camera_info", CameraInfo, _camera_info),
     # A robot's laser scanner has this name, too: whoever listens to it must not get two sensors mixed.
     Output("scan", LaserScan, _scan, yields=True),
 )

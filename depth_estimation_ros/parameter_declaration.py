@@ -8,25 +8,67 @@ from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescri
 from rclpy.node import Node
 from rclpy.parameter import Parameter
 
-from depth_estimation_ros.parameters import RULES, ParameterError, ParameterRule
+from depth_estimation_ros.parameter_rule import ParameterError, ParameterRule
+from depth_estimation_ros.parameters import RULES, own_rules
 
 
-def declare(node: Node) -> None:
-    """Declare all parameters, with descriptors, whatever values the user gave.
+class DeclaredParameters:
+    """All parameters of a node, declared with descriptors whatever values the user gave.
 
     A value that breaks its rule is kept, so that configure can name it and the user can correct it; only its descriptor
     goes without type and range, which rclpy would otherwise enforce by an exception here.
+
+    Attributes:
+        rules: By name, of all that is declared.
     """
-    for rule in RULES.values():
-        loose = ParameterDescriptor(description=rule.description, dynamic_typing=True)
-        given: Any = node.declare_parameter(rule.name, rule.default, loose).value
+
+    def __init__(self, node: Node):
+        self.rules: dict[str, ParameterRule] = {}
+        self._node = node
+        for rule in RULES.values():
+            self._declare(rule, rule.default)
+        self.declare_own()
+        # Humble has no such callback, and keeps the type that was given.
+        add_callback = getattr(node, "add_pre_set_parameters_callback", None)
+        if add_callback is not None:
+            add_callback(lambda changes: [self._in_declared_type(change) for change in changes])
+
+    def declare_own(self) -> None:
+        """Declare what each of the present `cameras` may have for itself, unset where the user gave none."""
         try:
-            checked = rule.check(given)
+            cameras = RULES["cameras"].check(self.values().get("cameras"))
+        except ParameterError:  # configure will say so
+            return
+        for rule in own_rules(cameras).values():
+            if not self._node.has_parameter(rule.name):
+                self._declare(rule, None)
+
+    def values(self) -> dict[str, Any]:
+        """Read them as they stand, valid or not; None where a camera has none of its own."""
+        return {name: self._node.get_parameter(name).value for name in self.rules if self._node.has_parameter(name)}
+
+    def _declare(self, rule: ParameterRule, default: Any) -> None:
+        self.rules[rule.name] = rule
+        loose = ParameterDescriptor(description=rule.description, dynamic_typing=True)
+        given: Any = self._node.declare_parameter(rule.name, default, loose).value
+        if default is not None or given is not None:
+            try:
+                checked = rule.check(given)
+            except ParameterError:
+                return
+            if type(checked) is not type(given):
+                self._node.set_parameters([Parameter(rule.name, _ros_type(rule), checked)])
+        self._node.set_descriptor(rule.name, _descriptor(rule))
+
+    def _in_declared_type(self, change: Parameter) -> Parameter:
+        """Make a number of `ros2 param set … max_range 5`, and text of a switch; what breaks its rule stays as it is."""
+        rule = self.rules.get(change.name)
+        if rule is None or change.type_ == _ros_type(rule):
+            return change
+        try:
+            return Parameter(rule.name, _ros_type(rule), rule.check(change.value))
         except ParameterError:
-            continue
-        if type(checked) is not type(given):
-            node.set_parameters([Parameter(rule.name, _ros_type(rule), checked)])
-        node.set_descriptor(rule.name, _descriptor(rule))
+            return change
 
 
 def _descriptor(rule: ParameterRule) -> ParameterDescriptor:
@@ -54,8 +96,3 @@ def _ros_type(rule: ParameterRule) -> Parameter.Type:
     if isinstance(rule.default, tuple):  # rclpy takes an empty one for bytes
         return Parameter.Type.STRING_ARRAY
     return Parameter.Type.from_parameter_value(rule.default)
-
-
-def current_values(node: Node) -> dict[str, Any]:
-    """Read all parameters as they stand, valid or not."""
-    return {name: node.get_parameter(name).value for name in RULES}

@@ -2,79 +2,12 @@
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Literal
+from typing import Any
 
-Applies = Literal["live", "configure", "start"]
-"""When a change takes effect: on the next frame, on the next configure transition, or only where the node starts."""
-
-
-class ParameterError(ValueError):
-    """One or more values that break their rule; a sentence with the value, the rule and what to do."""
-
-
-@dataclass(frozen=True)
-class ParameterRule:
-    """What is known of one parameter besides its value.
-
-    Attributes:
-        default: Its type is the parameter's type.
-        least, greatest: Both allowed; None for text and switches.
-        choices: The texts allowed, empty for any.
-    """
-
-    name: str
-    default: bool | int | float | str | tuple[str, ...]
-    description: str
-    applies: Applies
-    least: float | None = None
-    greatest: float | None = None
-    choices: tuple[str, ...] = ()
-
-    def check(self, value: Any) -> Any:
-        """Return the value in the parameter's own type: an integer passes for a float, a YAML true for "true".
-
-        Raises:
-            ParameterError: Another type, not finite, out of range, or none of the choices.
-        """
-        if isinstance(value, bool) and str(value).lower() in self.choices:
-            return str(value).lower()
-        if isinstance(self.default, tuple):
-            return self._check_names(value)
-        wanted: Any = type(self.default)
-        if wanted is float and type(value) is int:
-            value = float(value)
-        if type(value) is not wanted:
-            raise ParameterError(f"{self.name} is {value!r}: it must be {self._expected}; correct it")
-        if isinstance(value, str):
-            valid = not self.choices or value in self.choices
-        else:
-            valid = self.least is None or self.greatest is None or self.least <= value <= self.greatest
-        if not valid or (isinstance(value, float) and not math.isfinite(value)):
-            raise ParameterError(f"{self.name} is {value!r}: it must be {self._expected}; correct it")
-        return value
-
-    def _check_names(self, value: Any) -> tuple[str, ...]:
-        # ROS has no type for an empty list: it comes as bytes, or as nothing at all.
-        names = () if value is None else tuple(value) if isinstance(value, (list, tuple)) else (value,)
-        are_names = all(isinstance(name, str) and re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) for name in names)
-        if isinstance(value, str) or not are_names or len(set(names)) < len(names):
-            raise ParameterError(f"{self.name} is {value!r}: it must be {self._expected}; correct it")
-        return names
-
-    @property
-    def _expected(self) -> str:
-        if isinstance(self.default, tuple):
-            return "a list of different names of letters, digits and underscores that do not begin with a digit"
-        if self.choices:
-            return " or ".join(map(repr, self.choices))
-        if self.least is None:
-            return {bool: "true or false", str: "text"}[type(self.default)]
-        kind = {int: "a whole number", float: "a number"}[type(self.default)]
-        return f"{kind} from {self.least:g} to {self.greatest:g}"
+from depth_estimation_ros.parameter_rule import Applies, ParameterError, ParameterRule
 
 
 def _parameter(
@@ -83,9 +16,10 @@ def _parameter(
     applies: Applies = "live",
     bounds: tuple[float, float] | None = None,
     choices: tuple[str, ...] = (),
+    per_camera: bool = False,
 ) -> Any:
     least, greatest = bounds or (None, None)
-    rule = ParameterRule("", default, description, applies, least, greatest, choices)
+    rule = ParameterRule("", default, description, applies, least, greatest, choices, per_camera)
     return field(default=default, metadata={"rule": rule})
 
 
@@ -94,7 +28,7 @@ class Parameters:
     """One consistent set of valid values."""
 
     image_transport: str = _parameter(
-        "raw", "What arrives on the image topic.", "configure", choices=("raw", "compressed")
+        "raw", "What arrives on the image topic.", "configure", choices=("raw", "compressed"), per_camera=True
     )
     cameras: tuple[str, ...] = _parameter(
         (), "Names of several cameras, each with its topics in a namespace of that name; empty: one.", "configure"
@@ -105,19 +39,27 @@ class Parameters:
     )
     backend: str = _parameter("auto", "What runs the model.", "configure", choices=("auto", "onnxruntime", "torch"))
     num_threads: int = _parameter(0, "CPU threads of one inference; 0: the backend's choice.", "configure", (0, 256))
-    optical_frame: str = _parameter("", "frame_id of all outputs; empty: the one that the camera sends.")
+    optical_frame: str = _parameter(
+        "", "frame_id of all outputs; empty: the one that the camera sends.", per_camera=True
+    )
     input_rectified: str = _parameter(
         "auto",
         "Whether images are rectified already; auto: where the topic's last name starts with image_rect.",
         choices=("auto", "true", "false"),
+        per_camera=True,
     )
     assumed_hfov_deg: float = _parameter(
-        0.0, "Horizontal field of view in degrees of a camera without calibration; 0: assume none.", bounds=(0, 179)
+        0.0,
+        "Horizontal field of view in degrees of a camera without calibration; 0: assume none.",
+        bounds=(0, 179),
+        per_camera=True,
     )
     focal_correction: bool = _parameter(
         True, "Scale depth by this camera's focal length over that of the camera the model was trained with."
     )
-    scale: float = _parameter(1.0, "Factor on all depth, after the focal correction.", bounds=(0.01, 100))
+    scale: float = _parameter(
+        1.0, "Factor on all depth, after the focal correction.", bounds=(0.01, 100), per_camera=True
+    )
     min_range: float = _parameter(0.0, "Depth in metres below which a pixel is -Inf.", bounds=(0, 1000))
     max_range: float = _parameter(10.0, "Depth in metres above which a pixel is +Inf.", bounds=(0.01, 1000))
     min_confidence: float = _parameter(
@@ -143,7 +85,10 @@ class Parameters:
         bounds=(0.001, 1),
     )
     scan_frame: str = _parameter(
-        "", "Frame of the scan, with z up, found by tf2; empty: the camera's foot, from camera_height.", "configure"
+        "",
+        "Frame of the scan, with z up, found by tf2; empty: the camera's foot, from camera_height.",
+        "configure",
+        per_camera=True,
     )
     scan_min_height: float = _parameter(
         0.15, "Height in metres above the floor below which nothing is an obstacle.", bounds=(-10, 100)
@@ -152,34 +97,52 @@ class Parameters:
         1.6, "Height in metres above the floor above which nothing is an obstacle.", bounds=(-10, 100)
     )
     camera_height: float = _parameter(
-        0.0, "Metres from the floor to the camera; 0: unknown, or what tf2 says of scan.frame.", bounds=(0, 100)
+        0.0,
+        "Metres from the floor to the camera; 0: unknown, or what tf2 says of scan.frame.",
+        bounds=(0, 100),
+        per_camera=True,
     )
     camera_pitch: float = _parameter(
-        0.0, "Degrees by which the camera looks down, used without scan.frame.", bounds=(-90, 90)
+        0.0, "Degrees by which the camera looks down, used without scan.frame.", bounds=(-90, 90), per_camera=True
     )
     floor_scale: bool = _parameter(
-        False, "Follow the scale by which the floor lies where camera_height says, from 0.7 to 1.4 times scale."
+        False,
+        "Follow the scale by which the floor lies where camera_height says, from 0.7 to 1.4 times scale.",
+        per_camera=True,
     )
     max_network_pixels: int = _parameter(
         0, "Most pixels of the network image; 0: one and a half times the model's native number.", bounds=(0, 1 << 24)
     )
-    max_rate: float = _parameter(0.0, "Most frames per second to work on; 0: all there is time for.", bounds=(0, 1000))
+    max_rate: float = _parameter(
+        0.0, "Most frames per second to work on; 0: all there is time for.", bounds=(0, 1000), per_camera=True
+    )
     diagnostics_period: float = _parameter(1.0, "Seconds between two diagnostics.", bounds=(0.05, 60))
     autostart: bool = _parameter(
         True, "Configure and activate at start; set to false under a lifecycle manager.", "start"
     )
 
     @classmethod
-    def from_values(cls, values: Mapping[str, Any]) -> Parameters:
+    def from_values(cls, values: Mapping[str, Any], camera: str = "") -> Parameters:
         """Check values by parameter name; those left out keep their defaults.
+
+        Args:
+            values: May hold some of single cameras, as `front.scale`; None is none.
+            camera: Whose values go before those that hold for all; "" for none's.
 
         Raises:
             ParameterError: Names all that is wrong.
         """
         checked, complaints = {}, []
-        for name, value in values.items():
+        for name, rule in RULES.items():
+            own = f"{camera}.{name}"
+            if camera and rule.per_camera and values.get(own) is not None:
+                rule, value = replace(rule, name=own), values[own]
+            elif name in values:
+                value = values[name]
+            else:
+                continue
             try:
-                checked[_FIELD_NAMES[name]] = RULES[name].check(value)
+                checked[_FIELD_NAMES[name]] = rule.check(value)
             except ParameterError as error:
                 complaints.append(str(error))
         parameters = cls(**checked)
@@ -190,10 +153,10 @@ class Parameters:
                 complaints.append(
                     f"{lower} is {least:g} and {upper} {most:g}: {lower} must be the lower one; correct one of them"
                 )
-        if not complaints and len(parameters.cameras) > 1 and parameters.optical_frame:
+        if not complaints and not camera and len(parameters.cameras) > 1 and parameters.optical_frame:
             complaints.append(
                 f"optical_frame is {parameters.optical_frame!r} and there are {len(parameters.cameras)} cameras, which "
-                "cannot share a frame: leave it empty, and set frame_id in the camera drivers"
+                f"cannot share a frame: leave it empty, and set {parameters.cameras[0]}.optical_frame and so on"
             )
         if complaints:
             raise ParameterError("; ".join(complaints))
@@ -214,6 +177,20 @@ RULES: dict[str, ParameterRule] = {
 }
 
 
+def own_rules(cameras: Iterable[str]) -> dict[str, ParameterRule]:
+    """The rules of what each of several cameras may have for itself, as `front.scale`; not set, `scale` holds."""
+    return {
+        f"{camera}.{name}": replace(
+            rule,
+            name=f"{camera}.{name}",
+            description=f"{rule.description} Of this camera alone, in place of {name}.",
+        )
+        for camera in cameras
+        for name, rule in RULES.items()
+        if rule.per_camera
+    }
+
+
 def refusal(changes: Mapping[str, Any], current: Mapping[str, Any]) -> str | None:
     """Say in one sentence why some changes to the current values cannot be taken; None if they can.
 
@@ -224,10 +201,12 @@ def refusal(changes: Mapping[str, Any], current: Mapping[str, Any]) -> str | Non
     for name, other in (*pairs, *((other, name) for name, other in pairs)):
         if name in changes and other not in changes and _is_valid(other, current[other]):
             judged[other] = current[other]
-    try:
-        Parameters.from_values(judged)
-    except ParameterError as error:
-        return str(error)
+    cameras = dict.fromkeys(name.partition(".")[0] for name in changes if name not in RULES)
+    for camera in ("", *cameras):
+        try:
+            Parameters.from_values(judged, camera)
+        except ParameterError as error:
+            return str(error)
     return None
 
 

@@ -73,11 +73,16 @@ class ScaleCalibrator(Node):
             return self._given.current_scale
         client: Client = self.create_client(GetParameters, f"{self._given.node}/get_parameters")
         if client.wait_for_service(timeout_sec=SERVICE_S):
-            future = client.call_async(GetParameters.Request(names=["scale", "floor_scale"]))
+            names = ["scale", "floor_scale"]
+            # What a camera has for itself goes before what holds for all, and is unset where it has nothing.
+            asked = [*([f"{camera}.{name}" for name in names] if (camera := self._given.camera) else []), *names]
+            future = client.call_async(GetParameters.Request(names=asked))
             rclpy.spin_until_future_complete(self, future, timeout_sec=SERVICE_S)
             answer = future.result() if future.done() else None
-            # `ros2 param set … scale 2` leaves an integer.
             values: list[Any] = [] if answer is None else [parameter_value_to_python(value) for value in answer.values]
+            if len(values) == 4:
+                values = [common if own is None else own for own, common in zip(values[:2], values[2:], strict=True)]
+            # On Humble `ros2 param set … scale 2` leaves an integer.
             if len(values) == 2 and type(values[0]) in (int, float) and values[0] > 0:
                 if values[1]:
                     raise ScaleError(

@@ -26,13 +26,15 @@ from depth_estimation_ros.doctor.node_checks import check_flow, check_outputs, c
 from depth_estimation_ros.doctor.transform_checks import TransformFacts, check_transforms
 from depth_estimation_ros.inference.errors import first_line
 from depth_estimation_ros.inference.predictor import load_predictor
-from depth_estimation_ros.parameters import RULES, ParameterError, Parameters
+from depth_estimation_ros.parameter_rule import ParameterError
+from depth_estimation_ros.parameters import RULES
 from depth_estimation_ros.topics import sibling_camera_info
 
 if TYPE_CHECKING:
     from rclpy.node import Node
 
     from depth_estimation_ros.doctor.collector import Collector
+    from depth_estimation_ros.doctor.node_checks import NodeFacts
 
 DISCOVERY_S = 4.0
 """A depth node speaks once a second, and discovery takes up to three."""
@@ -89,7 +91,7 @@ def examine_robot(node: Node, collector: Collector, options: argparse.Namespace)
     models: set[tuple[str, str, str, int]] = set()
     told: set[str] = set()
     for key, facts in seen.items():
-        parameters = {**vars(Parameters()), **usable(collector.parameters(facts.name, ASKED))}
+        parameters = parameters_of(collector, facts)
         received, close = collector.watch(facts.name, facts.values)
         image, about_camera = examine_camera(node, collector, facts.values, parameters, options)
         count = len(received)
@@ -106,9 +108,20 @@ def examine_robot(node: Node, collector: Collector, options: argparse.Namespace)
     if not seen:
         if options.image:
             values = {"image topic": options.image}
-            findings += examine_camera(node, collector, values, vars(Parameters()), options)[1]
+            defaults = {name: rule.default for name, rule in RULES.items()}
+            findings += examine_camera(node, collector, values, defaults, options)[1]
         models.add(("default", "auto", "auto", 0))
     return findings + [finding for model in sorted(models) for finding in check_model(run_model(*model))]
+
+
+def parameters_of(collector: Collector, facts: NodeFacts) -> dict[str, Any]:
+    """By parameter name, with a camera's own values where it has some."""
+    given = collector.parameters(facts.name, ASKED)
+    if facts.camera:
+        names = [name for name in ASKED if name in RULES and RULES[name].per_camera]
+        own = collector.parameters(facts.name, [f"{facts.camera}.{name}" for name in names])
+        given |= {name.partition(".")[2]: value for name, value in own.items()}
+    return {name: rule.default for name, rule in RULES.items()} | usable(given)
 
 
 def usable(given: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+from itertools import count
 
 import numpy as np
 import pytest
@@ -38,9 +39,9 @@ def test_bad_images_are_dropped_counted_and_named(robot):
         (failing, "told to fail"),
     ]
     rejected = robot.count("rejected")
-    for count, (image, words) in enumerate(bad, start=1):
+    for number, (image, words) in enumerate(bad, start=1):
         camera.images.publish(image)
-        robot.wait_until(lambda count=count: robot.count("rejected") == rejected + count, f"rejected for {words}")
+        robot.wait_until(lambda number=number: robot.count("rejected") == rejected + number, f"rejected for {words}")
         assert words in robot.values["last error"]
     assert robot.count("rejected: image") == 6
     assert robot.count("rejected: inference") == 1
@@ -126,6 +127,24 @@ def test_doubtful_headers_are_used_and_reported(robot):
     assert nanoseconds(depths[0]) == 0
     np.testing.assert_allclose(depth_of(depths[0]), camera.depth_m(), atol=6e-4)
     assert robot.values["stamp to publish p50 (ms)"] == "unknown"
+
+
+def test_stamps_of_long_ago_are_used_and_reported(robot):
+    depths = robot.listen(Image, "/depth/image_rect")
+    robot.start()
+    camera = Camera(robot)
+    numbers = count(1)
+    camera.stamp = lambda: Time(sec=5000, nanosec=next(numbers))  # a recording, played without its clock
+    camera.send_until(lambda: robot.says(WARN, "old when they arrive", "use_sim_time"), "the doubt is named")
+    assert float(robot.values["image age on arrival (s)"]) > 1e9
+    assert depths
+
+
+def test_simulated_time_without_a_clock_is_named(robot):
+    robot.listen(Image, "/depth/image_rect")
+    robot.start(parameters={"use_sim_time": True})
+    camera = Camera(robot)
+    camera.send_until(lambda: robot.says(WARN, "nothing has come on /clock"), "the missing clock is named")
 
 
 def test_a_camera_that_falls_silent_is_a_warning(robot):

@@ -65,6 +65,9 @@ def test_live_changes_show_in_the_next_frame_and_refused_ones_leave_the_old(robo
         assert words in result.reason
         assert "\n" not in result.reason
     scale, min_range, encoding = get(robot, "scale", "min_range", "depth_encoding")
+    if hasattr(robot.node, "add_pre_set_parameters_callback"):  # without it the whole number is kept, and taken as well
+        [max_range] = get(robot, "max_range")
+        assert (max_range.type, max_range.double_value) == (ParameterType.PARAMETER_DOUBLE, 6.0)
     assert (scale.double_value, min_range.double_value, encoding.string_value) == (2.0, 0.0, "16UC1")
     depths.clear()
     camera.send()

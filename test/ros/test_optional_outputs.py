@@ -35,8 +35,8 @@ def test_each_image_comes_at_the_cameras_size_to_who_subscribes_and_only_then(ro
         images[topic] = robot.listen(Image, topic)
         camera.connect(*images.values())
         assert set(built.read_text().split()) == {heard.removeprefix("/") for heard in images}
-    infos = robot.listen(CameraInfo, "/depth/camera_info")
-    camera.connect(infos, *images.values())
+    infos, rgb_infos = robot.listen(CameraInfo, "/depth/camera_info"), robot.listen(CameraInfo, "/rgb/camera_info")
+    camera.connect(infos, rgb_infos, *images.values())
     assert "depth/points" not in built.read_text()
 
     sent = camera.send()
@@ -44,12 +44,13 @@ def test_each_image_comes_at_the_cameras_size_to_who_subscribes_and_only_then(ro
     def of_this_frame(messages: list) -> list:
         return [msg for msg in messages if nanoseconds(msg) == sent]
 
-    robot.wait_until(lambda: all(map(of_this_frame, [infos, *images.values()])), "one of each")
+    robot.wait_until(lambda: all(map(of_this_frame, [infos, rgb_infos, *images.values()])), "one of each")
     for topic, (encoding, pixel_bytes) in TOPICS.items():
         [msg] = of_this_frame(images[topic])
         assert (msg.encoding, msg.height, msg.width, msg.step) == (encoding, 480, 640, 640 * pixel_bytes), topic
         assert msg.header.frame_id == "camera_optical", topic
     [info] = of_this_frame(infos)
+    assert of_this_frame(rgb_infos) == [info]
     assert (info.height, info.width) == (480, 640)
     fx, fy, cx, cy = camera.k
     np.testing.assert_allclose(info.k, [fx, 0, cx, 0, fy, cy, 0, 0, 1])

@@ -10,9 +10,9 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
-from rcl_interfaces.srv import SetParameters
-from robot_harness import BEST_EFFORT, RELIABLE, Camera, nanoseconds, points_of
-from sensor_msgs.msg import CameraInfo, Image, PointCloud2
+from rcl_interfaces.srv import DescribeParameters, SetParameters
+from robot_harness import BEST_EFFORT, RELIABLE, Camera, depth_of, nanoseconds, points_of
+from sensor_msgs.msg import CameraInfo, Image, LaserScan, PointCloud2
 
 NAMES = ("front", "left", "right")
 LIST = "[front, left, right]"
@@ -158,6 +158,49 @@ def test_cameras_faster_than_the_network_share_it_evenly_and_each_frame_is_count
         stamps_ns = [nanoseconds(msg) for msg in listener]
         assert stamps_ns == sorted(set(stamps_ns))
         assert int(robot.values_of(name)["dropped (newer frame came)"]) > 0
+
+
+def test_a_camera_may_have_a_scale_and_a_mounting_of_its_own_and_both_change_live(robot):
+    depths = {name: robot.listen(Image, f"/{name}/depth/image_rect") for name in NAMES}
+    scans = {name: robot.listen(LaserScan, f"/{name}/scan") for name in NAMES}
+    own = {"left.scale": 2, "right.optical_frame": "eye", "front.camera_height": 0.5, "left.camera_height": 0.7}
+    robot.start(parameters={"cameras": LIST, "scale": 1.5, **own})
+    cameras = cameras_of(robot)
+
+    def ratio(name: str) -> float:
+        return float(np.median(depth_of(depths[name][-1]) / cameras[name].depth_m()))
+
+    def have_come() -> bool:
+        return all(depths.values()) and bool(scans["front"] and scans["left"])
+
+    send_until(robot, cameras, have_come, "depth of each, and the scans of those that stand somewhere")
+    assert [ratio(name) for name in NAMES] == pytest.approx([1.5, 2.0, 1.5], rel=1e-3)
+    assert {name: msgs[-1].header.frame_id for name, msgs in depths.items()} == {
+        "front": "front_optical",
+        "left": "left_optical",
+        "right": "eye",
+    }
+    assert scans["right"] == []
+    assert "right: the camera's place over the floor is unknown" in robot.status("").message
+
+    def set_number(name: str, value: float):
+        number = ParameterValue(type=ParameterType.PARAMETER_DOUBLE, double_value=value)
+        request = SetParameters.Request(parameters=[Parameter(name=name, value=number)])
+        return robot.call(SetParameters, "/depth_estimation/set_parameters", request).results[0]
+
+    assert set_number("front.scale", 0.8).successful
+    assert "left.scale is 0.0: it must be a number from" in set_number("left.scale", 0.0).reason
+    assert set_number("scale", 1.2).successful
+    for listener in depths.values():
+        listener.clear()
+    expected = pytest.approx([0.8, 2.0, 1.2], rel=1e-3)
+    send_until(
+        robot, cameras, lambda: all(depths.values()) and [ratio(name) for name in NAMES] == expected, "the new scales"
+    )
+    request = DescribeParameters.Request(names=["front.scale", "right.camera_pitch"])
+    scale, pitch = robot.call(DescribeParameters, "/depth_estimation/describe_parameters", request).descriptors
+    assert "in place of scale" in scale.description
+    assert (scale.floating_point_range[0].to_value, pitch.floating_point_range[0].to_value) == (100.0, 90.0)
 
 
 def test_the_list_changes_on_the_next_configure(robot):

@@ -16,7 +16,8 @@ import pytest
 import setuptools
 import yaml
 
-from depth_estimation_ros.parameters import RULES, ParameterRule
+from depth_estimation_ros.parameter_rule import ParameterRule
+from depth_estimation_ros.parameters import RULES
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = "depth_estimation_ros"

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from depth_estimation_ros.parameters import RULES, ParameterError, Parameters, refusal
+from depth_estimation_ros.parameter_rule import ParameterError
+from depth_estimation_ros.parameters import RULES, Parameters, own_rules, refusal
 
 DEFAULTS = {name: rule.default for name, rule in RULES.items()}
 
@@ -152,3 +153,41 @@ def test_several_cameras_cannot_share_one_optical_frame():
     )
     assert refusal({"optical_frame": "eye"}, {**DEFAULTS, "cameras": ("front",)}) is None
     assert refusal({"optical_frame": ""}, two) is None
+
+
+def test_a_camera_may_have_values_of_its_own_and_shares_the_rest():
+    values = {**DEFAULTS, "cameras": ["front", "left"], "scale": 1.5, "front.scale": 2, "front.scan.frame": "base"}
+    values |= {"left.scale": None, "left.optical_frame": "eye"}
+    front, left, both = (Parameters.from_values(values, camera) for camera in ("front", "left", ""))
+    assert (front.scale, left.scale, both.scale) == (2.0, 1.5, 1.5)
+    assert (front.scan_frame, left.scan_frame) == ("base", "")
+    assert (front.optical_frame, left.optical_frame) == ("", "eye")
+    assert replace(front, scale=1.5, scan_frame="") == replace(left, optical_frame="") == both
+
+
+def test_a_cameras_own_value_keeps_the_same_rule_under_its_own_name():
+    current = {**DEFAULTS, "cameras": ["front"]}
+    assert refusal({"front.scale": 3}, current) is None
+    assert refusal({"front.scale": None}, current) is None
+    assert (refusal({"front.scale": 0.0}, current) or "").startswith("front.scale is 0.0: it must be a number from")
+    assert "left.camera_height is 'high'" in (
+        refusal({"front.scale": 3.0, "left.camera_height": "high"}, current) or ""
+    )
+
+
+def test_own_rules_are_those_of_the_parameters_they_go_before_and_collide_with_none():
+    names = ("front", "scan", "points")
+    rules = own_rules(names)
+    assert {name.partition(".")[0] for name in rules} == set(names)
+    assert not set(rules) & set(RULES)
+    for name, rule in rules.items():
+        plain = RULES[name.partition(".")[2]]
+        assert plain.per_camera
+        assert (rule.default, rule.applies, rule.least, rule.greatest) == (
+            plain.default,
+            plain.applies,
+            plain.least,
+            plain.greatest,
+        )
+    assert {"front.scale", "front.camera_height", "front.camera_pitch", "front.scan.frame"} <= set(rules)
+    assert "front.model" not in rules

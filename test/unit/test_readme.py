@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from depth_estimation_ros.inference import ModelContract
-from depth_estimation_ros.parameters import RULES, ParameterRule
+from depth_estimation_ros.parameter_rule import ParameterRule
+from depth_estimation_ros.parameters import RULES
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
@@ -19,7 +20,8 @@ def table_row(rule: ParameterRule) -> str:
         allowed = f"{rule.least:.15g} to {rule.greatest:.15g}"
     default = str(rule.default).lower() if isinstance(rule.default, bool) else rule.default
     default = list(default) if isinstance(default, tuple) else default
-    return f"| `{rule.name}` | `{default}` | {allowed} | {rule.applies} | {rule.description} |".replace("`` ", "empty ")
+    effect = f"{rule.applies}, per camera" if rule.per_camera else rule.applies
+    return f"| `{rule.name}` | `{default}` | {allowed} | {effect} | {rule.description} |".replace("`` ", "empty ")
 
 
 def test_the_parameter_table_is_that_of_the_code():
