@@ -61,7 +61,7 @@ class DeclaredParameters:
         self._node.set_descriptor(rule.name, _descriptor(rule))
 
     def _in_declared_type(self, change: Parameter) -> Parameter:
-        """Make a number of `ros2 param set … max_range 5`, and text of a switch; what breaks its rule stays as it is."""
+        """Make a float of `ros2 param set … max_range 5`, and text of a switch; what breaks its rule stays as it is."""
         rule = self.rules.get(change.name)
         if rule is None or change.type_ == _ros_type(rule):
             return change

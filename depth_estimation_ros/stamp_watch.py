@@ -39,6 +39,6 @@ class StampWatch:
             return None
         return (
             f"images are more than {GREATEST_AGE_S:g} s old when they arrive, by their stamps and this node's clock: "
-            "synchronise the machines' clocks (chrony), correct the driver's stamps, or find what holds images up; for a "
-            "recording set use_sim_time and play it with --clock"
+            "synchronise the machines' clocks (chrony), correct the driver's stamps, or find what holds images up; for "
+            "a recording set use_sim_time and play it with --clock"
         )
