@@ -138,9 +138,8 @@ class CameraStream:
             f"subscribed to {subscription.topic}": subscription.reliability.name.lower().replace("_", " ")
             for subscription in self._subscriptions
         }
-        facts["depth/camera_info topic"] = self._node.resolve_topic_name(
-            in_namespace(self._camera, "depth/camera_info")
-        )
+        for output in ("depth/camera_info", "scan"):
+            facts[f"{output} topic"] = self._node.resolve_topic_name(in_namespace(self._camera, output))
         if self._stamps.age_s is not None:
             facts["image age on arrival (s)"] = f"{self._stamps.age_s:.3f}"
         facts |= self._outputs.facts

@@ -21,6 +21,9 @@ FREE_SHARE = 0.5
 NEAREST_M = 0.3
 """Bearings are laid out for things from this depth on; it matters only where the frame is not under the camera."""
 
+IN_FRONT = 0.9
+"""What is not trusted counts as standing in front of a thing where its range is less than this share of the thing's."""
+
 FAR_RATIO, FAR_SLOPE = 2.0, 0.05
 """A beam's highest ray may go down by this factor more steeply than the middle beam's, and by this much besides."""
 
@@ -84,12 +87,12 @@ def depth_to_scan(
         pose: The camera in the z-up frame of the scan.
         band: Heights and ranges.
         suspected_m: (h, w) the same before pixels were left out that are not trusted: they show no obstacle, but where
-            one of them would stand in the band no beam is free. By default `depth_m`.
+            one of them would stand in the band the beam is neither free nor does it look past it. By default `depth_m`.
 
     Returns:
         One beam per column of the image or a little more. A beam is +Inf where nothing in view stands in the band and
         at least half of the pixels that could show it do; the view may end before max_range_m. It is NaN where too
-        little is known.
+        little is known: a range says that nothing stands before it, and whoever clears a map by it relies on that.
     """
     beams = _plan_beams(
         depth_m.shape, tuple(k.ravel()), tuple(pose.rotation.ravel()), (pose.x_m, pose.y_m), band.min_range_m
@@ -108,6 +111,10 @@ def depth_to_scan(
         )
     ranges_m = _nearest(depth_m[hit], beams.directions[hit], pose, beams)
     stands = np.isfinite(ranges_m)
+    hidden = np.zeros_like(stands)
+    if suspected_m is not None:
+        in_front_m = _nearest(suspected_m[suspect], beams.directions[suspect], pose, beams)
+        hidden = stands & (in_front_m < IN_FRONT * ranges_m)
     ranges_m[ranges_m > band.max_range_m] = np.inf
     ranges_m[ranges_m < band.min_range_m] = -np.inf
 
@@ -119,7 +126,7 @@ def depth_to_scan(
     # Seen from beside the camera a thing may leave gaps: the pixels of a direction that meet something deny it freedom.
     meets = np.bincount(beams.beam[suspect], minlength=count) > 0
     free = beams.sees_far & ~meets & (known > 0) & (known >= FREE_SHARE * knowable)
-    ranges_m[~stands & ~free] = np.nan
+    ranges_m[hidden | (~stands & ~free)] = np.nan
     ranges_m[beams.beam[too_near]] = -np.inf
     return Scan(beams.forward_rad + beams.first_rad, beams.increment_rad, ranges_m.astype(np.float32))
 

@@ -27,6 +27,7 @@ except ImportError:  # PyPI has none
 # The key by which a status on /diagnostics is known for one of ours.
 IMAGE_TOPIC = "image topic"
 DEPTH_INFO_TOPIC = "depth/camera_info topic"
+SCAN_TOPIC = "scan topic"
 
 ANSWER_S = 3.0
 
@@ -116,18 +117,28 @@ class Collector:
         Returns:
             What comes, and what to call when that is enough.
         """
-        received: list[CameraInfo] = []
-        subscriptions = [
-            self._node.create_subscription(CameraInfo, topic, received.append, 5)
+        topics = [
+            topic
             for topic, types in self._published(node_name)
             if types[0] == "sensor_msgs/msg/CameraInfo" and topic == values.get(DEPTH_INFO_TOPIC, topic)
         ]
+        return self.hear(CameraInfo, topics)
+
+    def hear(self, message_type: type, topics: list[str]) -> tuple[list[Any], Callable[[], None]]:
+        """Listen to topics; what comes, and what to call when that is enough."""
+        received: list[Any] = []
+        subscriptions = [self._node.create_subscription(message_type, topic, received.append, 5) for topic in topics]
 
         def close() -> None:
             for subscription in subscriptions:
                 self._node.destroy_subscription(subscription)
 
         return received, close
+
+    def subscribers(self, topic: str) -> tuple[str, ...]:
+        """Who listens to a topic, the doctor apart."""
+        names = {_full_name(info) for info in self._node.get_subscriptions_info_by_topic(topic)}
+        return tuple(sorted(names - {self._node.get_fully_qualified_name()}))
 
     def _output(self, topic: str, node_name: str) -> OutputFacts:
         offers = [

@@ -23,6 +23,7 @@ from depth_estimation_ros.doctor.camera_checks import (
 from depth_estimation_ros.doctor.findings import Finding, exit_status, to_text
 from depth_estimation_ros.doctor.machine_checks import ModelFacts, check_load, check_model, check_transport
 from depth_estimation_ros.doctor.node_checks import check_flow, check_outputs, check_pace, check_presence, check_state
+from depth_estimation_ros.doctor.scan_checks import check_scan
 from depth_estimation_ros.doctor.transform_checks import TransformFacts, check_transforms
 from depth_estimation_ros.inference.errors import first_line
 from depth_estimation_ros.inference.predictor import load_predictor
@@ -44,7 +45,7 @@ DIAGNOSTICS_S = 1.2
 
 NVIDIA_DEVICES = ("/dev/nvidia0", "/dev/nvhost-gpu", "/dev/nvgpu")  # a card, or a Jetson
 ASKED = ["model", "device", "backend", "num_threads", "assumed_hfov_deg", "optical_frame", "input_rectified"]
-ASKED += ["image_transport", "use_sim_time"]
+ASKED += ["image_transport", "use_sim_time", "camera_height", "scan.frame"]
 
 
 def main(args: list[str] | None = None) -> int:
@@ -84,6 +85,8 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 
 def examine_robot(node: Node, collector: Collector, options: argparse.Namespace) -> list[Finding]:
     """Everything that is seen through ROS, and the models that the nodes run."""
+    from depth_estimation_ros.doctor.scan_listener import ScanListener
+
     collector.listen(DISCOVERY_S, lambda: collector.nodes)
     collector.listen(1.0)  # for further nodes, and tf
     seen = collector.nodes
@@ -93,14 +96,16 @@ def examine_robot(node: Node, collector: Collector, options: argparse.Namespace)
     for key, facts in seen.items():
         parameters = parameters_of(collector, facts)
         received, close = collector.watch(facts.name, facts.values)
+        scan = ScanListener(collector, facts, parameters)
         image, about_camera = examine_camera(node, collector, facts.values, parameters, options)
         count = len(received)
         collector.listen(DIAGNOSTICS_S)
         latest = collector.nodes[key]
         close()  # not earlier: the node may say of a frame in work that its listener has left
+        scan.close()
         findings += about_camera + check_state(latest)
         findings += check_flow(latest, image.encoding is not None, count, options.seconds)
-        findings += check_pace(latest)
+        findings += check_pace(latest) + check_scan(scan.facts(image))
         if facts.name not in told:  # all cameras of a node at once
             findings += check_outputs(collector.outputs(facts.name))
             told.add(facts.name)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from robot_harness import BEST_EFFORT, Camera, NodeProcess
-from sensor_msgs.msg import CameraInfo, Image, PointCloud2
+from sensor_msgs.msg import CameraInfo, Image, LaserScan, PointCloud2
 
 DOCTOR = [sys.executable, "-m", "depth_estimation_ros.doctor", "--seconds", "2"]
 SCRIPT = Path(__file__).parents[2] / "scripts" / "doctor"
@@ -42,9 +42,10 @@ class FaultyCamera(Camera):
 
 def test_a_healthy_pair_is_called_well(robot, call_doctor):
     camera = Camera(robot, reliability=BEST_EFFORT)
-    robot.start(parameters={"diagnostics_period": 0.2})
+    robot.start(parameters={"diagnostics_period": 0.2, "camera_height": 0.5})
     robot.wait_for_state("active")
     robot.listen(PointCloud2, "/depth/points", BEST_EFFORT)
+    robot.listen(LaserScan, "/scan")
     doctor = call_doctor()
     camera.send_until(lambda: doctor.popen.poll() is not None, "the doctor's report")
     assert doctor.exit_status() == 0, doctor.output
@@ -57,7 +58,8 @@ def test_a_healthy_pair_is_called_well(robot, call_doctor):
         "calibrated: fx 130.0, fy 130.0 pixels, plumb_bob",
         "/depth_estimation is active",
         "depth images per second come out of /depth_estimation",
-        "heard: /depth/points by /robot",
+        "heard: /depth/points by /robot; /scan by /robot",
+        "/scan is in frame 'camera_scan'",
         "model default runs on cpu",
     ):
         assert words in doctor.output, (words, doctor.output)
@@ -87,7 +89,10 @@ def test_every_fault_is_named_with_its_remedy(robot, call_doctor):
 def test_each_of_several_cameras_is_judged_by_its_own_depth(robot, call_doctor):
     front = Camera(robot, "/front/image", "/front/camera_info")
     rear = FaultyCamera(robot, "/rear/image", "/rear/camera_info")
-    robot.start(parameters={"diagnostics_period": 0.2, "cameras": "[front, rear]"})
+    own = {"front.camera_height": 0.5}
+    robot.start(parameters={"diagnostics_period": 0.2, "cameras": "[front, rear]", **own})
+    for topic in ("/front/scan", "/rear/scan"):
+        robot.listen(LaserScan, topic)
     robot.wait_for_state("active")
     robot.listen(PointCloud2, "/front/depth/points", BEST_EFFORT)
     doctor = call_doctor()
@@ -101,7 +106,9 @@ def test_each_of_several_cameras_is_judged_by_its_own_depth(robot, call_doctor):
     assert "depth images per second come out of /depth_estimation (front)" in doctor.output
     assert "images go into /depth_estimation (rear), and no depth came out of it" in doctor.output
     assert "/depth_estimation (rear) says: every frame rejected lately" in doctor.output
-    assert doctor.output.count("heard: /front/depth/points by /robot") == 1
+    assert "OK     /front/scan is in frame 'camera_scan'" in doctor.output
+    assert "ERROR  /robot listens to /rear/scan, and the camera's place is unknown" in doctor.output
+    assert doctor.output.count("heard: /front/depth/points by /robot; /front/scan by /robot; /rear/scan") == 1
 
 
 def test_the_installed_script_says_where_there_is_nothing(robot, call_doctor):

@@ -33,6 +33,7 @@ from depth_estimation_ros.doctor.node_checks import (
     check_state,
 )
 from depth_estimation_ros.doctor.run import info_topic, parse, run_model, usable
+from depth_estimation_ros.doctor.scan_checks import ScanFacts, check_scan
 from depth_estimation_ros.doctor.transform_checks import Edge, TransformFacts, check_transforms, rotation_matrix
 from depth_estimation_ros.inference.predictor import Predictor
 from depth_estimation_ros.mounting import optical_quaternion
@@ -247,6 +248,43 @@ def test_outputs():
     assert check_outputs([]) == []
     deaf = OutputFacts("/depth/points", (SubscriberFacts("/rviz", "durability differs"), SubscriberFacts("/costmap")))
     assert names(check_outputs([heard, deaf]), "ERROR", "/rviz", "durability differs", "volatile")
+
+
+SCAN = ScanFacts(
+    topic="/scan",
+    subscribers=("/costmap",),
+    mounting="camera_height and camera_pitch",
+    scan_count=50,
+    known_share=0.9,
+    frame_id="lens_scan",
+    camera_frame="lens",
+    edges={**MOUNTED, **edges(lens_scan="base_link")},
+)
+
+
+def test_scan():
+    assert names(check_scan(SCAN), "OK", "/scan", "'lens_scan'", "90%")
+    assert is_well(check_scan(replace(SCAN, edges={})))
+    assert is_well(check_scan(replace(SCAN, subscribers=(), mounting="scan.frame")))
+    assert check_scan(replace(SCAN, scan_count=None)) == []  # that no image came is said of the camera
+    lidar = replace(SCAN, other_publishers=("/lidar",))
+    assert names(check_scan(lidar), "WARN", "/lidar publishes /scan", "-r scan:=")
+    assert names(check_scan(replace(SCAN, scan_count=0)), "ERROR", "no scan comes on /scan", "camera_height")
+    assert names(check_scan(replace(SCAN, known_share=0.02)), "WARN", "98% of the beams", "scan.min_height")
+
+
+def test_a_scan_that_nobody_wants_is_no_fault():
+    unplaced = replace(SCAN, mounting="", scan_count=0)
+    assert names(check_scan(unplaced), "ERROR", "/costmap listens to /scan", "scan.frame")
+    assert check_scan(replace(unplaced, subscribers=())) == []
+    assert check_scan(replace(SCAN, subscribers=(), edges=MOUNTED)) == []
+    assert check_scan(replace(unplaced, other_publishers=("/lidar",))) == []  # they listen to the lidar
+
+
+def test_the_frame_of_a_scan_must_be_placed():
+    lost = replace(SCAN, edges=MOUNTED)
+    assert names(check_scan(lost), "ERROR", "'lens_scan'", "static_transform_publisher", "--child-frame-id lens_scan")
+    assert is_well(check_scan(replace(SCAN, edges=None)))
 
 
 def test_transport(tmp_path):

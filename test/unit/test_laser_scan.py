@@ -150,6 +150,24 @@ def test_a_low_box_that_is_not_trusted_is_not_free(pitch_deg):
     )
 
 
+@pytest.mark.parametrize(("place", "is_hidden"), [(0.5, True), (0.8, True), (0.95, False), (1.2, False)])
+def test_no_beam_looks_past_what_is_not_trusted(place, is_hidden):
+    pose = pose_over_floor(0.3, 0, "foot")
+    rays, wall_m = world_rays(pose.rotation), depth_of_planes(pose, [FLOOR, wall(0, 3.0)])
+    pillar = np.abs(rays[..., 1]) < 0.1
+    top = rays[..., 2] > 0.1  # above it the wall shows
+    suspected_m = np.where(pillar & ~top, np.minimum(place * 3.0, np.inf), wall_m).astype(np.float32)
+    trusted_m = np.where(pillar & ~top, np.nan, wall_m).astype(np.float32)
+    scan = depth_to_scan(trusted_m, K, pose, BAND, suspected_m)
+    ahead, aside = np.abs(np.tan(bearings(scan))) < 0.09, np.abs(np.tan(bearings(scan))) > 0.12
+    assert np.isnan(scan.ranges_m[ahead]).all() == is_hidden
+    assert np.isfinite(scan.ranges_m[ahead]).all() != is_hidden
+    np.testing.assert_allclose(scan.ranges_m[aside], 3 / np.cos(bearings(scan)[aside]), rtol=5e-3)
+    # Nothing is lost of a trusted thing in front of what is not.
+    near_m = np.where(top, 1.0, trusted_m).astype(np.float32)
+    assert np.isfinite(depth_to_scan(near_m, K, pose, BAND, np.where(top, 1.0, suspected_m)).ranges_m[ahead]).all()
+
+
 def test_a_camera_that_never_looks_into_the_band_knows_nothing():
     pose = pose_over_floor(1.4, -40, "foot")  # up to the ceiling
     scan = depth_to_scan(depth_of_planes(pose, [wall(0, 2.0)]), K, pose, BAND)
