@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Hashable
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -18,6 +19,8 @@ from depth_estimation_ros.inference.network_size import choose_network_size
 from depth_estimation_ros.inference.predictor import Prediction, Predictor
 from depth_estimation_ros.inference.preprocessing import resize_image
 from depth_estimation_ros.parameters import Parameters
+
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -202,6 +205,12 @@ class CameraPipeline:
             if parameters.output_size == "camera":
                 camera_view = plan_view(calibration, size, size, input_rectified, hfov_deg, resize_filter)
             self._view, self._camera_view, self._planned_for = view, camera_view, wanted  # all or nothing
+            _logger.debug(
+                "%dx%d images go into the network at %dx%d%s; focal length %s network pixels",
+                *(side for (h, w) in (size, network_size) for side in (w, h)),
+                "" if view.maps is None else ", rectified",
+                "unknown" if view.focal_network_px is None else f"{view.focal_network_px:.1f}",
+            )
         return self._view
 
 

@@ -202,7 +202,10 @@ class CameraStream:
         for sentence in (*remarks, *self._outputs.remarks(estimate)):
             self._remark(sentence)
         if self._outputs.publish(estimate, header, parameters):
-            self._health.count_published(self._latency_s(header))
+            latency_s = self._latency_s(header)
+            self._health.count_published(latency_s)
+            age = "unknown" if latency_s is None else f"{latency_s * 1000:.0f} ms"
+            self._node.get_logger().debug(self._named(f"published frame {to_nanoseconds(header.stamp)}, age {age}"))
         elif reasons := self._why_nothing(estimate, why_no_pose):
             reason, sentence = reasons[0]
             self._count_rejected(reason, f"nothing that is subscribed to can be made: {sentence}")

@@ -141,6 +141,8 @@ class DepthNode(LifecycleNode):
         self._streams = self._make_streams(predictor, of_cameras)
         self._predictor = predictor
         self._speaker.set_period(parameters.diagnostics_period)
+        topics = ", ".join(stream.image_topic for stream in self._streams.values())
+        self.get_logger().debug(f"model {predictor.contract.name} on {predictor.device}, for images of {topics}")
 
     def _make_streams(self, predictor: Predictor, of_cameras: dict[str, Parameters]) -> dict[str, CameraStream]:
         turns = Turns()

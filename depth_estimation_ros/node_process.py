@@ -85,6 +85,7 @@ def _wait_for(ended: queue.SimpleQueue[int | None]) -> int | None:
 def _serve(make_node: Callable[[], DepthNode], args: list[str] | None, stop: Future) -> int:
     import rclpy
     from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+    from rclpy.logging import LoggingSeverity
     from rclpy.signals import SignalHandlerOptions
 
     node, executor = None, None
@@ -93,7 +94,8 @@ def _serve(make_node: Callable[[], DepthNode], args: list[str] | None, stop: Fut
         rclpy.init(args=args, signal_handler_options=SignalHandlerOptions.NO)
         node = make_node()
         logging.getLogger(__package__).addHandler(_RosLogHandler(node.get_logger()))
-        logging.getLogger(__package__).setLevel(logging.INFO)
+        is_debugged = node.get_logger().is_enabled_for(LoggingSeverity.DEBUG)
+        logging.getLogger(__package__).setLevel(logging.DEBUG if is_debugged else logging.INFO)
         if transport_remark is not None:
             node.get_logger().warning(transport_remark)
         executor = SingleThreadedExecutor()
@@ -123,9 +125,15 @@ class _RosLogHandler(logging.Handler):
         self._logger = logger
 
     def emit(self, record: logging.LogRecord) -> None:
-        level = record.levelno
-        log = self._logger.info if level < logging.WARNING else self._logger.warning
-        (self._logger.error if level >= logging.ERROR else log)(record.getMessage())
+        # One line for each: rclpy refuses a place in the code that logs at changing levels.
+        if record.levelno >= logging.ERROR:
+            self._logger.error(record.getMessage())
+        elif record.levelno >= logging.WARNING:
+            self._logger.warning(record.getMessage())
+        elif record.levelno >= logging.INFO:
+            self._logger.info(record.getMessage())
+        else:
+            self._logger.debug(record.getMessage())
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import socket
 import subprocess
@@ -18,6 +19,8 @@ STOPPING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 PATIENCE_S = ((signal.SIGINT, 4.0), (signal.SIGTERM, 2.0), (signal.SIGKILL, 2.0))
 GREATEST_DOMAIN_ID = 101  # above it, ports meet Linux's ephemeral ones
 LOG_TAIL_LINES = 25
+# util-linux's: the kernel sends the signal to the child when this process is gone, even by SIGKILL, which it cannot see.
+TIED_TO_PARENT = ("setpriv", "--pdeathsig", "TERM", "--")
 
 
 class Interrupted(KeyboardInterrupt):
@@ -64,9 +67,10 @@ class Child:
         self, name: str, module: str, arguments: Sequence[str], log: Path, environment: dict[str, str]
     ) -> None:
         self.name, self.log = name, log
+        tie = TIED_TO_PARENT if shutil.which(TIED_TO_PARENT[0]) else ()
         with log.open("wb") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", module, *arguments],
+                [*tie, sys.executable, "-m", module, *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

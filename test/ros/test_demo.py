@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import struct
@@ -257,6 +258,27 @@ def test_a_signal_ends_everything_at_any_moment(
     assert process.returncode == 128 + signum, (out, error)
     assert "Traceback" not in out + error
     assert error.strip() == f"Stopped by {signum.name}."
+
+
+@pytest.mark.skipif(shutil.which("setpriv") is None, reason="needs util-linux's setpriv")
+def test_even_a_killed_demo_leaves_no_process(output: Path, constant_model: Path, few_images: Path) -> None:
+    options = {"--source": str(few_images), "--rate": "0.5", "--output": str(output), "--model": str(constant_model)}
+    process = subprocess.Popen(
+        [sys.executable, "-m", "depth_estimation_ros.demo.run", *(part for pair in options.items() for part in pair)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    end_s = time.monotonic() + PATIENCE_S
+    while not list(output.glob(".recording-*/arrived.jsonl")) and time.monotonic() < end_s:
+        assert process.poll() is None
+        time.sleep(0.02)
+    assert len(demo_processes(output)) >= 4
+    process.kill()
+    process.wait()
+    for folder in output.glob(".recording-*"):  # which nobody was left to remove
+        while demo_processes(output) and time.monotonic() < end_s:
+            time.sleep(0.05)
+        shutil.rmtree(folder)
 
 
 def test_the_cameras_beat_is_steady_and_never_hurries_to_catch_up(monkeypatch: pytest.MonkeyPatch) -> None:
