@@ -19,7 +19,7 @@ STOPPING_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 PATIENCE_S = ((signal.SIGINT, 4.0), (signal.SIGTERM, 2.0), (signal.SIGKILL, 2.0))
 GREATEST_DOMAIN_ID = 101  # above it, ports meet Linux's ephemeral ones
 LOG_TAIL_LINES = 25
-# util-linux's: the kernel sends the signal to the child when this process is gone, even by SIGKILL, which it cannot see.
+# util-linux's: the kernel ends the child when this process is gone, even by SIGKILL, of which it learns nothing itself.
 TIED_TO_PARENT = ("setpriv", "--pdeathsig", "TERM", "--")
 
 
