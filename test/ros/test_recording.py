@@ -10,12 +10,16 @@ import numpy as np
 import pytest
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
-from rclpy.serialization import deserialize_message, serialize_message
-from robot_harness import Camera, nanoseconds, points_of
+from rclpy.serialization import deserialize_message
+from robot_harness import Camera, depth_of, nanoseconds, points_of
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 
 from depth_estimation_ros.camera_info_buffer import KEPT, OWN_WAIT_S
+from depth_estimation_ros.demo.bag import IMAGE, INFO, TRUTH, main, write_bag
+from depth_estimation_ros.demo.frames import SourceFrame, pinhole
+from depth_estimation_ros.demo.room import camera_path, cast_rays
+from depth_estimation_ros.demo.room_layout import build_room
 
 pytest.importorskip("rosbags", reason="needs the test extra")
 
@@ -23,7 +27,7 @@ START_NS = 5_000 * 10**9
 PERIOD_NS = 10**9 // 2
 LATENCY_NS = 30_000_000
 FRAMES = KEPT + 2
-TYPES = {"/image": Image, "/camera_info": CameraInfo}
+TYPES = {IMAGE: Image, INFO: CameraInfo}
 
 
 def to_time(ns: int) -> Time:
@@ -41,21 +45,12 @@ def principal_point_px(number: int) -> float:
 
 def record(path: Path, camera: Camera) -> None:
     """Frames of known planes; each image is written a moment before its CameraInfo."""
-    from rosbags.rosbag2 import StoragePlugin, Writer
-    from rosbags.typesys import Stores, get_typestore
-
-    store = get_typestore(Stores.ROS2_HUMBLE)
-    with Writer(path, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
-        connections = {
-            topic: writer.add_connection(topic, f"sensor_msgs/msg/{kind.__name__}", typestore=store)
-            for topic, kind in TYPES.items()
-        }
-        for number in range(FRAMES):
-            stamp_ns = START_NS + number * PERIOD_NS
-            camera.plane, camera.k = plane(number), (130.0, 130.0, principal_point_px(number), 59.5)
-            writer.write(connections["/image"], stamp_ns, serialize_message(camera.image(to_time(stamp_ns))))
-            info = camera.info(to_time(stamp_ns))
-            writer.write(connections["/camera_info"], stamp_ns + 1_000_000, serialize_message(info))
+    frames = []
+    for number in range(FRAMES):
+        camera.plane = plane(number)
+        image_rgb = np.frombuffer(camera.image().data, np.uint8).reshape(*camera.size, 3)
+        frames.append(SourceFrame(str(number), image_rgb, pinhole(130.0, 130.0, principal_point_px(number), 59.5)))
+    assert write_bag(path, frames, 1e9 / PERIOD_NS, START_NS) == FRAMES
 
 
 def frames_of(path: Path) -> list[list[tuple[str, object]]]:
@@ -65,7 +60,7 @@ def frames_of(path: Path) -> list[list[tuple[str, object]]]:
     frames: list[list[tuple[str, object]]] = []
     with Reader(path) as reader:
         for connection, _, data in reader.messages():
-            if connection.topic == "/image":
+            if connection.topic == IMAGE:
                 frames.append([])
             frames[-1].append((connection.topic, deserialize_message(bytes(data), TYPES[connection.topic])))
     return frames
@@ -76,7 +71,7 @@ class Player:
 
     def __init__(self, robot, camera: Camera):
         self._robot = robot
-        self._publishers = {"/image": camera.images, "/camera_info": camera.infos}
+        self._publishers = {IMAGE: camera.images, INFO: camera.infos}
         self._clock = robot.node.create_publisher(Clock, "/clock", 10)
         self._node_stamps_ns: list[int] = []
         robot.node.create_subscription(
@@ -149,3 +144,28 @@ def test_a_recording_that_loops_gives_the_clouds_that_were_recorded(robot, tmp_p
     assert robot.says(DiagnosticStatus.OK)
     assert robot.count("rejected") == 0
     assert not re.search("WARN|ERROR", node.output)
+
+
+def test_the_rooms_recording_holds_its_images_their_truth_and_the_camera(tmp_path, capsys):
+    from rosbags.rosbag2 import Reader
+
+    assert main(["--frames", "2", "--output", str(tmp_path / "room")]) == 0
+    assert "2 frames" in capsys.readouterr().out
+    with Reader(tmp_path / "room") as reader:
+        heard = {
+            (connection.topic, stamp_ns // 10**8): deserialize_message(
+                bytes(data), CameraInfo if connection.topic == INFO else Image
+            )
+            for connection, stamp_ns, data in reader.messages()
+        }
+    k = np.array([[518.8579 / 2, 0, 162.5412], [0, 519.4696 / 2, 126.6181], [0, 0, 1]])
+    for number in range(2):
+        image, info, depth = (heard[topic, 10 + number] for topic in (IMAGE, INFO, TRUTH))
+        assert nanoseconds(image) == nanoseconds(info) == nanoseconds(depth) == (10 + number) * 10**8
+        assert (image.height, image.width, info.height, info.width) == (480, 640, 480, 640)
+        truth_m = cast_rays(build_room(), camera_path(float(number)), k, 240, 320).depth_m
+        # Rays through every fourth corner of the larger picture's pixels lie between its own.
+        assert np.median(np.abs(depth_of(depth)[::2, ::2] / truth_m - 1)) < 0.01
+        assert info.k[0] == pytest.approx(518.8579)
+    assert main(["--frames", "2", "--output", str(tmp_path / "room")]) == 2
+    assert "exists" in capsys.readouterr().err
