@@ -48,7 +48,7 @@ def write_bag(path: Path, frames: Iterable[SourceFrame], rate_hz: float, start_n
     if path.exists():
         raise FileExistsError(f"{path} exists: remove it, or name another --output")
     store, count = get_typestore(Stores.ROS2_HUMBLE), 0
-    with Writer(path, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+    with Writer(path, version=8, storage_plugin=StoragePlugin.MCAP) as writer:
         connections = {topic: writer.add_connection(topic, kind, typestore=store) for topic, kind in TYPES.items()}
         for frame in frames:
             stamp_ns = start_ns + round(count * 1e9 / rate_hz)
@@ -82,7 +82,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             parser.error("a webcam is recorded by `ros2 bag record`: give images or a video")
         with closing(source.read()) as frames:
             count = write_bag(given.output, frames, given.rate, start_ns=10**9)
-    except (SourceError, OSError, ImportError) as error:
+    except ModuleNotFoundError as error:
+        print(f"{error}: pip install rosbags", file=sys.stderr)
+        return 2
+    except (SourceError, OSError) as error:
         print(error, file=sys.stderr)
         return 2
     print(f"{count} frames of the {source.description} in {given.output}, on {', '.join(TYPES)}")

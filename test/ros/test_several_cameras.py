@@ -189,7 +189,7 @@ def test_a_camera_may_have_a_scale_and_a_mounting_of_its_own_and_both_change_liv
         return robot.call(SetParameters, "/depth_estimation/set_parameters", request).results[0]
 
     assert set_number("front.scale", 0.8).successful
-    assert "left.scale is 0.0: it must be a number from" in set_number("left.scale", 0.0).reason
+    assert "left.scale" in set_number("left.scale", 0.0).reason
     assert set_number("scale", 1.2).successful
     for listener in depths.values():
         listener.clear()
