@@ -11,8 +11,8 @@ from collections.abc import Iterable, Sequence
 from contextlib import closing
 from pathlib import Path
 
-from builtin_interfaces.msg import Time
 from rclpy.serialization import serialize_message
+from rclpy.time import Time
 from std_msgs.msg import Header
 
 from depth_estimation_ros.demo.camera_process import camera_info
@@ -52,8 +52,8 @@ def write_bag(path: Path, frames: Iterable[SourceFrame], rate_hz: float, start_n
         connections = {topic: writer.add_connection(topic, kind, typestore=store) for topic, kind in TYPES.items()}
         for frame in frames:
             stamp_ns = start_ns + round(count * 1e9 / rate_hz)
-            stamp = Time(sec=stamp_ns // 10**9, nanosec=stamp_ns % 10**9)
-            header, (height, width) = Header(stamp=stamp, frame_id=FRAME_ID), frame.image_rgb.shape[:2]
+            header = Header(stamp=Time(nanoseconds=stamp_ns).to_msg(), frame_id=FRAME_ID)
+            height, width = frame.image_rgb.shape[:2]
             messages = [(IMAGE, rgb_to_message(frame.image_rgb, header))]
             if frame.truth_m is not None:
                 messages.append((TRUTH, depth_to_message(frame.truth_m, "32FC1", header)))

@@ -12,10 +12,13 @@ import pytest
 pytest.importorskip("torch", reason="depth_training needs the train extra")
 
 import depth_training
+from depth_estimation_ros.calibration import Calibration
+from depth_estimation_ros.camera_pipeline import CameraPipeline
 from depth_estimation_ros.inference import default_model_path, load_predictor, read_contract
 from depth_estimation_ros.inference.preprocessing import resize_image
-from depth_training.data.pairs import read_image, read_pairs
+from depth_training.data.pairs import read_image, read_pair, read_pairs
 from depth_training.evaluation import Camera, open_model, predict_depth
+from depth_training.imitated_cameras import depth_as_a_robot_sees_it
 
 CHECKPOINT = Path(depth_training.__file__).parent / "models" / "default.safetensors"
 NYU = Camera(518.8579, 519.4696)
@@ -56,6 +59,39 @@ def test_a_larger_image_of_the_same_view_gives_the_same_depth(images):
         depth_m = predict_depth(predictor, image_rgb, NYU)
         of_doubled_m = predict_depth(predictor, doubled, Camera(2 * NYU.fx, 2 * NYU.fy))[::2, ::2]
         assert np.median(np.abs(of_doubled_m / depth_m - 1)) < 0.02
+
+
+@pytest.mark.parametrize("d", [(0, 0, 0, 0, 0), (-0.12, 0.02, 0.001, -0.001, 0)], ids=["pinhole", "lens"])
+def test_a_camera_of_1280x960_is_as_accurate_as_a_native_one(nyu2, d):
+    """By the node's own path, the lens undone with it; the mean abs_rel over images stays within 2 %."""
+    predictor, d = load_predictor("default"), np.array(d, float)
+    k = np.array([[NYU.fx, 0, 325.5824], [0, NYU.fy, 253.7362], [0, 0, 1]])
+    k_doubled = np.array([[2 * k[0, 0], 0, 2 * k[0, 2] + 0.5], [0, 2 * k[1, 1], 2 * k[1, 2] + 0.5], [0, 0, 1]])
+    columns, rows = np.meshgrid(np.arange(1280.0), np.arange(960.0))
+    seen = cv2.undistortPoints(np.stack([columns, rows], -1).reshape(-1, 1, 2), k_doubled, d, P=k_doubled)
+    map_xy = seen.reshape(960, 1280, 2).astype(np.float32)  # where each pixel of the lens lies in the pinhole's picture
+    native, doubled = CameraPipeline(predictor), CameraPipeline(predictor)
+    errors = []
+    for pair in read_pairs(nyu2 / "test_public.csv")[::20]:
+        image_rgb, truth_m = read_pair(pair)
+        larger = cv2.resize(image_rgb, (1280, 960), interpolation=cv2.INTER_CUBIC)
+        larger = cv2.remap(larger, map_xy, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        of_native_m, _ = depth_as_a_robot_sees_it(native, image_rgb, calibration(k, np.zeros(5), (480, 640)))
+        of_doubled_m, _ = depth_as_a_robot_sees_it(doubled, larger, calibration(k_doubled, d, (960, 1280)))
+        crop = np.s_[45:471, 41:601]
+        valid = (truth_m[crop] > 1e-3) & (truth_m[crop] < 10)
+        errors.append(
+            [
+                np.mean(np.abs(depth_m[crop] / truth_m[crop] - 1)[valid])
+                for depth_m in (of_native_m, of_doubled_m.reshape(480, 2, 640, 2).mean(axis=(1, 3)))
+            ]
+        )
+    of_native, of_doubled = np.mean(errors, axis=0)
+    assert of_doubled == pytest.approx(of_native, rel=0.02)
+
+
+def calibration(k: np.ndarray, d: np.ndarray, size: tuple[int, int]) -> Calibration:
+    return Calibration(size[1], size[0], k, d, np.eye(3), np.hstack([k, np.zeros((3, 1))]))
 
 
 def test_blank_dark_and_overexposed_images_give_finite_depth():
