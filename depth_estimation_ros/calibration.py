@@ -9,6 +9,10 @@ import numpy as np
 
 from depth_estimation_ros.rectification import distortion_problem, is_distorted, resize_intrinsics
 
+FARTHEST_CENTRE_SIDES = 100
+"""A principal point this many longer sides of the image away is a broken message's; a small window of a sensor may lie
+far from its middle."""
+
 
 class CalibrationError(ValueError):
     """A calibration from which no geometry follows; one sentence with the value, the rule and what to do."""
@@ -163,20 +167,25 @@ def rectified_pinhole(calibration: Calibration) -> np.ndarray:
         CalibrationError: Focal lengths or principal point are not those of a camera.
     """
     name, matrix = ("P", calibration.p) if np.any(calibration.p) else ("K", calibration.k)
-    return _checked_pinhole(name, matrix)
+    return _checked_pinhole(name, matrix, calibration.size)
 
 
 def raw_pinhole(calibration: Calibration) -> np.ndarray:
     """(3, 3) float64 intrinsics of the raw image, pixels. Raises CalibrationError as `rectified_pinhole` does."""
-    return _checked_pinhole("K", calibration.k)
+    return _checked_pinhole("K", calibration.k, calibration.size)
 
 
-def _checked_pinhole(name: str, matrix: np.ndarray) -> np.ndarray:
+def _checked_pinhole(name: str, matrix: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     f_x, f_y, c_x, c_y = matrix[0, 0], matrix[1, 1], matrix[0, 2], matrix[1, 2]
     if not (np.all(np.isfinite([f_x, f_y, c_x, c_y])) and f_x > 0 and f_y > 0):
         raise CalibrationError(
             f"CameraInfo.{name.lower()} has fx {f_x:g}, fy {f_y:g}, cx {c_x:g}, cy {c_y:g}: all must be finite and the "
             "focal lengths positive; calibrate the camera again"
+        )
+    if max(abs(c_x), abs(c_y)) > FARTHEST_CENTRE_SIDES * max(size):
+        raise CalibrationError(
+            f"CameraInfo.{name.lower()} has its principal point at {c_x:g}, {c_y:g} of a {size[1]}x{size[0]} image "
+            "(region of interest folded), where no camera has it: correct the region of interest, or calibrate again"
         )
     return np.array([[f_x, 0.0, c_x], [0.0, f_y, c_y], [0.0, 0.0, 1.0]])
 

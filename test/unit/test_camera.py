@@ -397,7 +397,9 @@ K_ROW = [430.0, 0, 326.5, 0, 424.0, 236.25, 0, 0, 1]
         ({"r": [1.0, 0, 0, 0, 1, 0, 0, 0, -1]}, ["no rotation"]),
         ({"r": [2.0, 0, 0, 0, 2, 0, 0, 0, 2]}, ["no rotation"]),
         ({"r": [NAN] * 9}, ["no rotation"]),
-        ({"p": [410.0, 0, 9e5, 0, 0, 405.0, 241.0, 0, 0, 0, 1, 0]}, ["finds no pixel"]),
+        ({"p": [410.0, 0, 5e4, 0, 0, 405.0, 241.0, 0, 0, 0, 1, 0]}, ["finds no pixel"]),
+        ({"p": [410.0, 0, 9e5, 0, 0, 405.0, 241.0, 0, 0, 0, 1, 0]}, ["principal point at 900000, 241", "640x480"]),
+        ({"roi": roi(2**31, 0, 640, 480)}, ["principal point", "region of interest"]),
     ],
 )
 def test_a_calibration_that_gives_no_geometry_holds_the_cloud_and_says_why(changes, words):
