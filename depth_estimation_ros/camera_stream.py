@@ -83,7 +83,7 @@ class CameraStream:
 
     def start(self) -> None:
         """Subscribe and work. Whatever was known of the camera before is forgotten."""
-        self._infos = CameraInfoBuffer()
+        self._infos, self._stamps = CameraInfoBuffer(), StampWatch()
         self._frame_facts = None
         self._prepared_for = []
         self._mounting.start()
