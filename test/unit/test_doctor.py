@@ -236,6 +236,8 @@ def test_pace():
     assert names(check_pace(node(**{"stamp to publish p99 (ms)": "900.0"})), "WARN", "900 ms old")
     assert names(check_pace(node(**{"dropped (newer frame came)": "80"})), "WARN", "80 of 100")
     assert check_pace(node(**{"stamp to publish p99 (ms)": "unknown"})) == []
+    stale = {"stamp to publish p99 (ms)": "90000.0", "image age on arrival (s)": "89.950"}
+    assert check_pace(node(**stale)) == []  # the camera's stamps are at fault, and that is said of them
     # What was dropped before the doctor came does not count.
     before = replace(NODE, values={**VALUES, "dropped (newer frame came)": "80"}, earlier={**VALUES, "received": "0"})
     assert is_well(check_pace(replace(before, earlier={"received": "0", "dropped (newer frame came)": "75"})))
