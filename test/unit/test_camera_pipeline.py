@@ -25,7 +25,7 @@ class ConstantPredictor:
 
     def __init__(self, training_px: float | None = TRAINING_PX):
         sizes = {"native_height": 120, "native_width": 160, "size_multiple": 8, "size_least": 32, "size_most": 1024}
-        given = SimpleNamespace(resize_filter="area", fixed_size=None, **sizes)
+        given = SimpleNamespace(resize_filter="area", fixed_size=None, zoom_range=(1.0, 1.0), **sizes)
         self.contract = SimpleNamespace(input=given, training_focal_px=training_px)
         self.warmed_up: list[tuple[int, int]] = []
         self.predicted: list[tuple[int, int]] = []

@@ -35,7 +35,8 @@ class Double:
     def __init__(self, depth_m, log_depth_sigma=None):
         sizes = {"native_height": 120, "native_width": 160, "size_multiple": 8, "size_least": 32, "size_most": 1024}
         self.contract = SimpleNamespace(
-            input=SimpleNamespace(resize_filter="area", fixed_size=None, **sizes), training_focal_px=130.0
+            input=SimpleNamespace(resize_filter="area", fixed_size=None, zoom_range=(1.0, 1.0), **sizes),
+            training_focal_px=130.0,
         )
         self._depth_m, self._sigma = depth_m, log_depth_sigma
 
