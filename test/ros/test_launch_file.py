@@ -139,6 +139,7 @@ def launch(robot, domain, prefix, tmp_path) -> Launch:
             "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
             "ROS_DOMAIN_ID": str(domain),
             "ROS_LOG_DIR": str(tmp_path),
+            "ROS_HOME": str(tmp_path / "ros_home"),
             "RVIZ_REPORT": str(tmp_path / "rviz.json"),
             "OVERRIDE_LAUNCH_PROCESS_OUTPUT": "screen",
         }
