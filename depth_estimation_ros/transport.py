@@ -145,13 +145,14 @@ def provide_transport_profile(
         return sized.remark
     # Where ROS keeps its logs. One file per size, the same whoever writes it: a node that is killed leaves nothing to
     # clean up behind it, and Fast DDS takes no XML but in a file that has a name.
-    folder = Path(environment.get("ROS_HOME") or "~/.ros").expanduser() / "depth_estimation_ros"
+    home = environment.get("ROS_HOME") or "~/.ros"
     try:
+        folder = Path(home).expanduser() / "depth_estimation_ros"
         file = _write(folder / f"fastdds_{sized.segment_bytes // MEGABYTE}mb.xml", profile_xml(sized.segment_bytes))
-    except OSError as error:
+    except (OSError, RuntimeError) as error:  # RuntimeError: a user without a home
         return (
-            f"{folder} cannot be written to ({error.strerror}), where the profile for larger shared memory belongs: "
-            "best-effort subscribers may lose messages; set ROS_HOME to a folder of your own"
+            f"{home} cannot be written to ({error}), where the profile for larger shared memory belongs: best-effort "
+            "subscribers may lose messages; set ROS_HOME to a folder of your own"
         )
     is_old = environment.get("ROS_DISTRO") in DISTRIBUTIONS_WITH_OLD_VARIABLE
     environment[OLD_VARIABLE if is_old else NEW_VARIABLE] = str(file)

@@ -319,9 +319,9 @@ def test_what_the_node_gives_itself_reaches_no_other_process(robot, launch, pref
     prefix.add_text("neighbour", "neighbour", NEIGHBOUR)
     bring_up = prefix.folder / "share" / "neighbour" / "bring_up.launch.py"
     bring_up.write_text(BRING_UP)
-    process = launch("../../neighbour/bring_up.launch.py")
+    process = launch(str(bring_up))
     robot.wait_for_state("active")
-    robot.wait_until(lambda: "[neighbour" in process.output and "environment " in process.output, "the neighbour")
+    robot.wait_until(lambda: "environment " in process.output, "the neighbour has spoken")
     assert "environment []" in process.output
     profiles = list((tmp_path / "ros_home").rglob("fastdds_*.xml"))
     assert bool(profiles) == (size_segment().segment_bytes > 0), "while the node has it"
