@@ -57,7 +57,7 @@ setup(
     name=PACKAGE,
     version="0.1.0",
     packages=find_packages(include=[PACKAGE, f"{PACKAGE}.*", "depth_training", "depth_training.*"]),
-    package_data={PACKAGE: ["models/*.onnx", "models/*.json", "*.xml"], "depth_training": ["models/*.safetensors"]},
+    package_data={PACKAGE: ["models/*.onnx", "models/*.json"], "depth_training": ["models/*.safetensors"]},
     data_files=[
         ("share/ament_index/resource_index/packages", [f"resource/{PACKAGE}"]),
         (SHARE, ["package.xml"]),
@@ -65,7 +65,10 @@ setup(
         (os.path.join(SHARE, "launch", "examples"), glob("launch/examples/*.launch.py")),
         (os.path.join(SHARE, "config"), glob("config/*.yaml") + glob("config/*.rviz")),
         # `ros2 run` looks here; see scripts/depth_node for why it is not a console_script.
-        (os.path.join("lib", PACKAGE), ["scripts/depth_node", "scripts/calibrate_scale", "scripts/doctor"]),
+        (
+            os.path.join("lib", PACKAGE),
+            ["scripts/depth_node", "scripts/calibrate_scale", "scripts/doctor", "scripts/transport_profile"],
+        ),
     ],
     python_requires=">=3.10",
     install_requires=["setuptools", *RUNTIME],
@@ -81,6 +84,7 @@ setup(
             "depth_node = depth_estimation_ros.node_process:main",
             "depth_doctor = depth_estimation_ros.doctor.command:main",
             "calibrate_scale = depth_estimation_ros.calibrate_scale:main",
+            "transport_profile = depth_estimation_ros.transport_profile:main",
             "depth_demo = depth_estimation_ros.demo.run:main",
             "depth_training = depth_training.cli:main",
         ]

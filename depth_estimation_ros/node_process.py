@@ -15,6 +15,7 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from depth_estimation_ros.allocator import keep_freed_buffers
 from depth_estimation_ros.transport import provide_transport_profile
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ def run(make_node: Callable[[], DepthNode], args: list[str] | None = None) -> in
     Returns:
         The exit status: 1 if the node cannot be made, or cannot be brought up under autostart; 0 otherwise.
     """
+    keep_freed_buffers()
     # A SimpleQueue may be filled from a signal handler; an Event may not, its lock is not reentrant.
     ended: queue.SimpleQueue[int | None] = queue.SimpleQueue()
     for number in _SIGNALS:

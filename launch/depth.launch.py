@@ -1,6 +1,7 @@
 """Start the depth node: ``ros2 launch depth_estimation_ros depth.launch.py image:=/camera/image_raw``.
 
 Webcam to cloud: ``… depth.launch.py camera:=/dev/video0 camera_height:=0.3 rviz:=true``.
+Several cameras: ``… depth.launch.py cameras:="{front: /front_camera/image_raw, left: /left_camera/image_raw}"``.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+import yaml
 from ament_index_python.packages import PackageNotFoundError, get_package_prefix, get_package_share_directory
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
@@ -25,6 +27,12 @@ DEFAULT_PARAMETERS = SHARE / "config" / "depth.yaml"
 ARGUMENTS = (
     ("image", "", "Topic of the camera's sensor_msgs/Image; empty: image, or with camera:= what its driver sends"),
     ("camera_info", "", "Topic of its CameraInfo; empty: the sibling of the image topic"),
+    (
+        "cameras",
+        "",
+        "Several cameras on one model: {front: /front_camera/image_raw, left: /left_camera/image_raw}, or the names "
+        "alone, [front, left], for front/image and left/image; empty: the parameter file's",
+    ),
     ("image_transport", "", "raw or compressed, which subscribes to <image>/compressed; empty: the parameter file's"),
     ("namespace", "", "Namespace of all that is started here, and of the output topics"),
     ("name", "depth_estimation", "Name of the node"),
@@ -60,6 +68,9 @@ ARGUMENTS = (
 TEXT_PARAMETERS = ("image_transport", "model", "device")
 SWITCH_PARAMETERS = ("autostart", "use_sim_time")
 
+Value = str | bool | float | list[str]
+"""Of a parameter."""
+
 CAMERA_NAMESPACE = "camera"
 WEBCAM_HFOV_DEG = 60.0
 """Between what laptops and clip-on webcams have; without any, an uncalibrated webcam would give no cloud at all."""
@@ -68,12 +79,15 @@ WEBCAM_HFOV_DEG = 60.0
 def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     """Turn the launch arguments into nodes; whatever is wrong is refused before the first of them starts."""
     value = {name: LaunchConfiguration(name).perform(context) for name, _, _ in ARGUMENTS}
-    overrides: dict[str, str | bool | float] = {name: value[name] for name in TEXT_PARAMETERS if value[name]}
+    overrides: dict[str, Value] = {name: value[name] for name in TEXT_PARAMETERS if value[name]}
     overrides |= {name: switch(name, value[name]) for name in SWITCH_PARAMETERS if value[name]}
     if value["assumed_hfov_deg"]:
         overrides["assumed_hfov_deg"] = number("assumed_hfov_deg", value)
     elif value["camera"] and value["params_file"] == str(DEFAULT_PARAMETERS):
         overrides["assumed_hfov_deg"] = WEBCAM_HFOV_DEG
+    cameras = several_cameras(value)
+    if cameras:
+        overrides["cameras"] = list(cameras)
     use_sim_time = {"use_sim_time": overrides.get("use_sim_time", False)}
     nodes = []
     if value["camera"]:
@@ -83,13 +97,42 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         overrides |= {name: number(name, value) for name in ("camera_height", "camera_pitch")}
         overrides["scan.frame"] = value["base_frame"]
     if switch("rviz", value["rviz"]):
-        nodes.append(rviz(value, use_sim_time))
-    return [*nodes, depth_node(value, overrides)]
+        nodes.append(rviz(value, next(iter(cameras), ""), use_sim_time))
+    return [*nodes, depth_node(value, cameras, overrides)]
 
 
-def depth_node(value: Mapping[str, str], overrides: Mapping[str, str | bool | float]) -> Node:
+def several_cameras(value: Mapping[str, str]) -> dict[str, str]:
+    """Image topic of each camera by its name; none where one camera is served, or the parameter file names them."""
+    # In YAML, as the node's parameter of this name and `ros2 topic pub` take it: nothing new to learn. A parameter file
+    # alone would not do, because no file can remap. Each camera_info is the sibling of its image, as everywhere.
+    if not value["cameras"]:
+        return {}
+    try:
+        cameras = yaml.safe_load(value["cameras"])
+    except yaml.YAMLError:
+        cameras = None
+    if isinstance(cameras, list):
+        cameras = {name: f"{name}/image" for name in cameras}
+    texts = [*cameras, *cameras.values()] if isinstance(cameras, dict) else []
+    if not texts or not all(isinstance(text, str) for text in texts):
+        raise ValueError(
+            f"launch argument cameras:={value['cameras']} must name each camera and its image topic, as in "
+            '"{front: /front_camera/image_raw, left: /left_camera/image_raw}", or the names alone: "[front, left]"'
+        )
+    for other in ("image", "camera_info", "camera", "camera_height"):
+        if value[other]:
+            raise ValueError(
+                f"launch arguments cameras:={value['cameras']} and {other}:={value[other]} exclude each other: {other} "
+                "is one camera's; leave it out, and name the topics in cameras (their transforms come from the robot's "
+                "own description)"
+            )
+    return cameras
+
+
+def depth_node(value: Mapping[str, str], cameras: Mapping[str, str], overrides: Mapping[str, Value]) -> Node:
     """The node itself."""
-    remappings = [("image", value["image"] or (f"{CAMERA_NAMESPACE}/image_raw" if value["camera"] else "image"))]
+    image = value["image"] or (f"{CAMERA_NAMESPACE}/image_raw" if value["camera"] else "image")
+    remappings = [(f"{name}/image", topic) for name, topic in cameras.items()] or [("image", image)]
     if value["camera_info"]:
         remappings.append(("camera_info", value["camera_info"]))
     return Node(
@@ -138,7 +181,7 @@ def camera_driver(value: Mapping[str, str]) -> Node:
     )
 
 
-def camera_transform(value: Mapping[str, str], use_sim_time: Mapping[str, str | bool | float]) -> Node:
+def camera_transform(value: Mapping[str, str], use_sim_time: Mapping[str, Value]) -> Node:
     """The camera's place on the robot: straight above the base frame, looking forward."""
     height_m, pitch_deg = number("camera_height", value), number("camera_pitch", value)
     check_mounting(height_m, pitch_deg)
@@ -157,12 +200,13 @@ def camera_transform(value: Mapping[str, str], use_sim_time: Mapping[str, str | 
     )
 
 
-def rviz(value: Mapping[str, str], use_sim_time: Mapping[str, str | bool | float]) -> Node:
-    """rviz2, with the view from behind the robot where its z axis is up, else from behind the camera."""
+def rviz(value: Mapping[str, str], camera: str, use_sim_time: Mapping[str, Value]) -> Node:
+    """rviz2, with the view from behind the robot where its z axis is up, else from behind the (first) camera."""
     require("rviz2", "rviz", value)
     is_z_up = bool(value["camera_height"])
     frame = value["rviz_frame"] or (value["base_frame"] if is_z_up else value["camera_frame"])
     view = "depth_z_up.rviz" if is_z_up else "depth.rviz"
+    outputs = f"{camera}/depth" if camera else "depth"
     return Node(
         package="rviz2",
         executable="rviz2",
@@ -170,7 +214,7 @@ def rviz(value: Mapping[str, str], use_sim_time: Mapping[str, str | bool | float
         namespace=value["namespace"],
         arguments=["-d", str(SHARE / "config" / view), "-f", frame],
         parameters=[dict(use_sim_time)],
-        remappings=[("/depth/image_rect", "depth/image_rect"), ("/depth/points", "depth/points")],
+        remappings=[(f"/depth/{output}", f"{outputs}/{output}") for output in ("image_rect", "points")],
     )
 
 

@@ -136,6 +136,7 @@ def ros_environment(domain_id: int, log_folder: Path) -> dict[str, str]:
         "ROS_DOMAIN_ID": str(domain_id),
         "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
         "ROS_LOG_DIR": str(log_folder),
+        "ROS_HOME": str(log_folder),
         "PYTHONUNBUFFERED": "1",
     }
     environment.pop("ROS_LOCALHOST_ONLY", None)

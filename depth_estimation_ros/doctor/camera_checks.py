@@ -14,7 +14,7 @@ from depth_estimation_ros.calibration import (
 )
 from depth_estimation_ros.doctor.findings import Finding
 from depth_estimation_ros.images import SUPPORTED_ENCODINGS
-from depth_estimation_ros.transport import NEW_VARIABLE, OLD_VARIABLE, PROFILE
+from depth_estimation_ros.transport import NEW_VARIABLE, OLD_VARIABLE
 
 LEAST_RATE_HZ = 2.0
 GREATEST_STAMP_AGE_S = 1.0
@@ -142,8 +142,9 @@ def check_images(facts: ImageFacts, is_fastdds: bool) -> list[Finding]:
                 "WARN",
                 f"images of {facts.message_bytes} bytes are sent best effort: stock Fast DDS loses nearly all of "
                 "these, unless the driver has a profile for large messages",
-                f"make the driver's QoS reliable, or start it with {NEW_VARIABLE} (before Kilted {OLD_VARIABLE}) "
-                f"set to {PROFILE}",
+                "make the driver's QoS reliable, or `ros2 run depth_estimation_ros transport_profile --message-mb "
+                f"{facts.message_bytes / 1e6:.1f} > camera.xml` and start the driver with {NEW_VARIABLE} set to that "
+                f"file (before Kilted {OLD_VARIABLE})",
             )
         )
     if facts.stamp_age_s is not None and abs(facts.stamp_age_s) > GREATEST_STAMP_AGE_S:

@@ -7,7 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from depth_estimation_ros.doctor.findings import Finding
-from depth_estimation_ros.transport import NEW_VARIABLE, OLD_VARIABLE, SHARED_MEMORY, provide_transport_profile
+from depth_estimation_ros.transport import (
+    MEGABYTE,
+    NEW_VARIABLE,
+    OLD_VARIABLE,
+    SHARED_MEMORY,
+    size_segment,
+    users_choice,
+)
 
 GREATEST_LOAD = 1.5
 
@@ -48,14 +55,16 @@ def check_transport(rmw: str, environment: Mapping[str, str], shared_memory: Pat
                     f"correct or unset {name} where the node and the camera are started",
                 )
             ]
-    chosen = next((name for name in (OLD_VARIABLE, NEW_VARIABLE) if environment.get(name)), None)
+    chosen = users_choice(environment)
     if chosen is not None:
-        return [Finding("OK", f"Fast DDS with your own profile {environment[chosen]}")]
-    remark = provide_transport_profile(dict(environment), shared_memory)
-    if remark is not None:
-        sentence, _, remedy = remark.partition("; ")
+        return [Finding("OK", f"Fast DDS with your own transport: {chosen} is {environment.get(chosen, 'here')}")]
+    sized = size_segment(shared_memory)
+    if sized.remark is not None:
+        sentence, _, remedy = sized.remark.partition("; ")
         return [Finding("WARN", sentence, remedy or "give the container or the machine a /dev/shm of 64 MB or more")]
-    return [Finding("OK", "Fast DDS with the package's shared memory for large messages")]
+    return [
+        Finding("OK", f"Fast DDS with the package's shared memory, {sized.segment_bytes // MEGABYTE} MB of it per node")
+    ]
 
 
 def check_model(facts: ModelFacts) -> list[Finding]:

@@ -19,7 +19,7 @@ DEPTH_LAUNCH = Path(get_package_share_directory("depth_estimation_ros")) / "laun
 
 
 def generate_launch_description() -> LaunchDescription:
-    """One camera of one robot; a second camera is a second group with other names."""
+    """One camera of one robot; a second one is a second group with other names, or ``cameras`` on one model."""
     robot = LaunchConfiguration("robot")
     depth = IncludeLaunchDescription(
         PythonLaunchDescriptionSource(str(DEPTH_LAUNCH)),

@@ -54,6 +54,7 @@ class Robot:
             **os.environ,
             "ROS_DOMAIN_ID": str(domain),
             "ROS_LOG_DIR": str(folder),
+            "ROS_HOME": str(folder / "ros_home"),
             "RCUTILS_COLORIZED_OUTPUT": "0",
         }
         self._context = Context()

@@ -16,8 +16,10 @@ from pathlib import Path
 import pytest
 from rcl_interfaces.srv import GetParameters
 from rclpy.parameter import parameter_value_to_python
-from robot_harness import NodeProcess
+from robot_harness import Camera, NodeProcess
 from sensor_msgs.msg import PointCloud2
+
+from depth_estimation_ros.transport import size_segment
 
 # The submodules, because our own folder launch/ passes for a package of that name.
 WHY_SKIPPED = "needs launch and launch_ros: a ROS 2 installation has them, PyPI does not"
@@ -88,6 +90,25 @@ except (KeyboardInterrupt, rclpy.executors.ExternalShutdownException):
     pass
 """
 
+# A robot's own bring-up, which includes the depth node and then starts something else, and that.
+BRING_UP = """
+from pathlib import Path
+from ament_index_python.packages import get_package_share_directory
+from launch import LaunchDescription
+from launch.actions import IncludeLaunchDescription
+from launch.launch_description_sources import PythonLaunchDescriptionSource
+from launch_ros.actions import Node
+
+def generate_launch_description():
+    depth = Path(get_package_share_directory("depth_estimation_ros")) / "launch" / "depth.launch.py"
+    neighbour = Node(package="neighbour", executable="neighbour", output="screen")
+    return LaunchDescription([IncludeLaunchDescription(PythonLaunchDescriptionSource(str(depth))), neighbour])
+"""
+NEIGHBOUR = """
+import os
+print("environment", [name for name in os.environ if name.startswith(("FASTDDS_", "FASTRTPS_", "MALLOC_"))], flush=True)
+"""
+
 # Keeps the command line it was given, and ends.
 TF_DOUBLE = """
 import json, os, sys
@@ -139,6 +160,7 @@ def launch(robot, domain, prefix, tmp_path) -> Launch:
             "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
             "ROS_DOMAIN_ID": str(domain),
             "ROS_LOG_DIR": str(tmp_path),
+            "ROS_HOME": str(tmp_path / "ros_home"),
             "RVIZ_REPORT": str(tmp_path / "rviz.json"),
             "OVERRIDE_LAUNCH_PROCESS_OUTPUT": "screen",
         }
@@ -174,7 +196,7 @@ def test_every_argument_is_declared_with_a_default_and_a_description(prefix, mon
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     declared = {argument.name: argument for argument in module.generate_launch_description().get_launch_arguments()}
-    topics = {"image", "camera_info", "image_transport", "namespace", "name"}
+    topics = {"image", "camera_info", "cameras", "image_transport", "namespace", "name"}
     node = {"model", "device", "params_file", "autostart", "use_sim_time", "log_level"}
     camera = {"camera", "camera_info_url", "camera_frame", "camera_height", "camera_pitch", "base_frame"}
     assert set(declared) == topics | node | camera | {"assumed_hfov_deg", "rviz", "rviz_frame"}
@@ -237,6 +259,74 @@ def test_topics_follow_remaps_namespace_and_name(robot, launch):
     robot.wait_until(is_so, "both nodes are on their own topics")
 
 
+@pytest.mark.parametrize(
+    ("cameras", "front", "left"),
+    [
+        (
+            "{front: /front_camera/image_raw, left: left_camera/rgb}",
+            "/front_camera/image_raw",
+            "/robot/left_camera/rgb",
+        ),
+        ("[front, left]", "/robot/front/image", "/robot/left/image"),
+    ],
+)
+def test_several_cameras_each_have_their_own_topics(robot, launch, cameras, front, left):
+    launch(cameras=cameras, namespace="robot")
+    node = ["/robot/depth_estimation"]
+    heard = [front, left, *(f"{topic.rpartition('/')[0]}/camera_info" for topic in (front, left))]
+    spoken = [f"/robot/{camera}/depth/{output}" for camera in ("front", "left") for output in ("image_rect", "points")]
+
+    def is_so() -> bool:
+        return all(endpoints(robot.node.get_subscriptions_info_by_topic(topic)) == node for topic in heard) and all(
+            endpoints(robot.node.get_publishers_info_by_topic(topic)) == node for topic in spoken
+        )
+
+    robot.wait_until(is_so, "each camera is on its own topics")
+    assert values_of(robot, "/robot/depth_estimation", "cameras") == [["front", "left"]]
+
+
+def test_two_instances_work_side_by_side_and_one_goes_on_when_the_other_ends(robot, launch):
+    sides = ("front", "rear")
+    ends = {side: launch(namespace=side, image=f"/{side}_camera/image_raw") for side in sides}
+    clouds = {side: robot.listen(PointCloud2, f"/{side}/depth/points") for side in sides}
+    cameras = {
+        side: Camera(robot, f"/{side}_camera/image_raw", f"/{side}_camera/camera_info", frame_id=f"{side}_lens")
+        for side in sides
+    }
+    for side in sides:
+        cameras[side].send_until(lambda side=side: clouds[side], f"a cloud from {side}")
+        assert {cloud.header.frame_id for cloud in clouds[side]} == {f"{side}_lens"}
+    ends["front"].kill(signal.SIGINT)
+    assert ends["front"].exit_status() == 0
+    clouds["rear"].clear()
+    cameras["rear"].send_until(lambda: clouds["rear"], "a cloud from what is left")
+
+
+@pytest.mark.parametrize("who", ["launch alone", "all, as a terminal does"])
+def test_ctrl_c_ends_everything_cleanly(robot, launch, prefix, who):
+    process = launch()
+    robot.wait_for_state("active")
+    started = processes_from(prefix)
+    assert len(started) == 2, "launch and the node"
+    for number in [process.popen.pid] if who == "launch alone" else started:
+        os.kill(number, signal.SIGINT)
+    assert process.exit_status() == 0
+    assert "process has finished cleanly" in process.output
+    assert not processes_from(prefix)
+
+
+def test_what_the_node_gives_itself_reaches_no_other_process(robot, launch, prefix, tmp_path):
+    prefix.add_text("neighbour", "neighbour", NEIGHBOUR)
+    bring_up = prefix.folder / "share" / "neighbour" / "bring_up.launch.py"
+    bring_up.write_text(BRING_UP)
+    process = launch(str(bring_up))
+    robot.wait_for_state("active")
+    robot.wait_until(lambda: "environment " in process.output, "the neighbour has spoken")
+    assert "environment []" in process.output
+    profiles = list((tmp_path / "ros_home").rglob("fastdds_*.xml"))
+    assert bool(profiles) == (size_segment().segment_bytes > 0), "while the node has it"
+
+
 def test_rviz_looks_at_this_nodes_topics(robot, launch, prefix, tmp_path):
     prefix.add_text("rviz2", "rviz2", RVIZ_DOUBLE)
     process = launch(namespace="front", rviz="true", rviz_frame="map", use_sim_time="true")
@@ -247,6 +337,15 @@ def test_rviz_looks_at_this_nodes_topics(robot, launch, prefix, tmp_path):
     assert all(resolved == f"/front{topic}" for topic, resolved in seen["topics"].items())
     assert (seen["frame"], seen["use_sim_time"]) == ("map", True)
     robot.wait_for_state("active")
+
+
+def test_rviz_looks_at_the_first_of_several_cameras(robot, launch, prefix, tmp_path):
+    prefix.add_text("rviz2", "rviz2", RVIZ_DOUBLE)
+    process = launch(cameras="[left, right]", rviz="true")
+    robot.wait_until(lambda: "finished cleanly" in process.output, "rviz2's double has ended")
+    seen = json.loads((tmp_path / "rviz.json").read_text())
+    assert seen["topics"] == {f"/depth/{output}": f"/left/depth/{output}" for output in ("points", "image_rect")}
+    robot.wait_until(lambda: robot.status("right"), "both cameras are served")
 
 
 def test_a_webcam_gives_a_cloud_in_one_command(robot, launch, prefix, tmp_path):
@@ -335,6 +434,12 @@ def test_what_is_not_installed_is_named_with_the_command_that_installs_it(launch
     [
         ({"camera": "97"}, "camera:=97 means /dev/video97, which does not exist"),
         ({"camera": "0", "image": "/camera/image_raw"}, "camera:=0 and image:=/camera/image_raw exclude each other"),
+        ({"cameras": "front"}, 'or the names alone: "[front, left]"'),
+        ({"cameras": "{front: 1}"}, "must name each camera and its image topic"),
+        ({"cameras": "[front, "}, "cameras:=[front,  must name each camera"),
+        ({"cameras": "[]"}, "must name each camera"),
+        ({"cameras": "[front]", "image": "/image"}, "cameras:=[front] and image:=/image exclude each other"),
+        ({"cameras": "[front]", "camera_height": "0.3"}, "cameras:=[front] and camera_height:=0.3 exclude each other"),
         ({"camera_height": "high"}, "camera_height:=high must be a number"),
         ({"camera_height": "0.3", "camera_pitch": "91"}, "must lie between -90"),
         ({"autostart": "maybe"}, "autostart:=maybe must be true or false"),

@@ -122,6 +122,7 @@ def test_large_best_effort_images_are_a_matter_of_the_middleware(message_bytes, 
     best_effort = replace(IMAGE, publishers=(replace(DRIVER, reliable=False),), message_bytes=message_bytes)
     finding = one(check_images(best_effort, is_fastdds))
     assert finding.level == level
+    assert ("transport_profile --message-mb 0.9" in (finding.remedy or "")) == (level == "WARN")
     assert "best effort" in finding.sentence
 
 
@@ -298,7 +299,9 @@ def test_transport(tmp_path):
     chosen = {"FASTDDS_DEFAULT_PROFILES_FILE": str(profile)}
     assert names(check_transport("rmw_fastrtps_cpp", chosen), "ERROR", "own.xml, which is no file")
     profile.touch()
-    assert names(check_transport("rmw_fastrtps_cpp", chosen), "OK", "your own profile")
+    assert names(check_transport("rmw_fastrtps_cpp", chosen), "OK", "your own transport", "own.xml")
+    built_in = {"FASTDDS_BUILTIN_TRANSPORTS": "LARGE_DATA"}
+    assert names(check_transport("rmw_fastrtps_cpp", built_in), "OK", "FASTDDS_BUILTIN_TRANSPORTS is LARGE_DATA")
 
 
 def test_a_small_shared_memory_is_named_with_its_remedy(tmp_path, monkeypatch):

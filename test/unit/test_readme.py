@@ -8,6 +8,7 @@ import pytest
 from depth_estimation_ros.inference import ModelContract
 from depth_estimation_ros.parameter_rule import ParameterRule
 from depth_estimation_ros.parameters import RULES
+from depth_estimation_ros.transport import FULL_BYTES, LEAST_BYTES, MEGABYTE
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
@@ -54,6 +55,14 @@ def test_every_launch_argument_is_listed():
     assert len(arguments) > 8
     section = README[README.index("--show-args") : README.index("### Topics")]
     assert [name for name in arguments if f"`{name}`" not in section] == []
+
+
+def test_the_sizes_of_shared_memory_are_those_of_the_code():
+    section = README[README.index("### Large messages") :]
+    full, least = (-(-size_bytes // MEGABYTE) for size_bytes in (FULL_BYTES, LEAST_BYTES))
+    assert f"a profile of its own: {full} MB" in section
+    assert f"Below {4 * least} MB free the stock transport stays" in section
+    assert 4 * full <= 128, "what --shm-size is told"
 
 
 def test_the_example_sidecar_is_a_valid_contract():
