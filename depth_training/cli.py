@@ -47,6 +47,15 @@ def train(
     resume: Annotated[
         bool, typer.Option(help="Go on from the last checkpoint in the folder, if there is one.")
     ] = False,
+    init: Annotated[
+        str, typer.Option(help="Go on from this network: a bundled name such as default, or a .safetensors file.")
+    ] = "",
+    data: Annotated[
+        Path | None, typer.Option(help="What to train on: a pairs.csv, a folder of `prepare`, or a rosbag2 recording.")
+    ] = None,
+    replay: Annotated[
+        Path | None, typer.Option(help="pairs.csv of what the network knows, a share of each batch: lest it forgets.")
+    ] = None,
     overrides: Annotated[
         list[str] | None,
         typer.Argument(metavar="[KEY=VALUE]...", help="Settings over the preset's, for example optimiser.epochs=3."),
@@ -65,14 +74,32 @@ def train(
     python -m depth_training train --preset config/training/frozen.yaml \
         --output runs/frozen data.pairs=../shared/data/nyu2/train.csv \
         encoder_weights=../shared/weights/mobilenet_v2_imagenet_features.safetensors
+    python -m depth_training train --preset config/training/finetune.yaml --init default \
+        --data recording/ --replay ../shared/data/nyu2/train.csv --output runs/robot
     """
+    from pytorch_lightning.utilities import rank_zero_only
+
+    from depth_training import fine_tuning
     from depth_training.training import train as run_training
 
-    config = load_config(preset, overrides or [])
+    # The paths are set apart from the list: they may hold what YAML takes for its own.
+    given = [*(overrides or []), *(["data.pairs=given"] if data else [])]
+    config = fine_tuning.resolve_config(preset, given, init) if init else load_config(preset, given)
+    if data:
+        config.data.pairs = str(fine_tuning.find_pairs(data, output))
+    if replay:
+        config.data.replay_pairs = str(replay)
+    if config.data.test_share:
+        fine_tuning.check_segments(config.data)
     if output.joinpath("last.ckpt").exists() and not resume:
         raise ConfigError(f"{output} already holds a run: add --resume to go on with it, or give another --output")
     checkpoint = run_training(config, output, resume)
+    if rank_zero_only.rank:  # several processes train, one speaks
+        return
     console.print(f"best network: {checkpoint}")
+    if init:
+        before = fine_tuning.find_checkpoint(init)
+        console.print(fine_tuning.compare_before_and_after(config, before, checkpoint, output))
 
 
 @app.command()
