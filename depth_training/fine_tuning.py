@@ -161,7 +161,7 @@ def judge(model: str, pairs: Sequence[Pair], config: DataConfig) -> pd.DataFrame
             torch.from_numpy(predicted_m)[None, None], torch.from_numpy(depth_m)[None, None], whole
         )
         rows.append({"image": pair.image.name, **{name: float(value) for name, value in metrics.items()}})
-    return pd.DataFrame(rows).dropna()
+    return pd.DataFrame(rows)
 
 
 def compare_before_and_after(config: TrainingConfig, before: Path, after: Path, run: Path) -> Table:
@@ -179,14 +179,14 @@ def compare_before_and_after(config: TrainingConfig, before: Path, after: Path, 
         "base set, held apart": replayed_and_test_pairs(config.data, seed)[1],
     }
     table = Table("", "pairs", *(f"{name}: before, after, difference" for name in SHOWN))
+    models = ((before, "_before"), (after, "_after"))
     results, rows = {}, []
     for name, pairs in sets.items():
         if not pairs:
             continue
         chosen = evenly_spread(pairs, MOST_JUDGED)
-        joined = judge(str(before), chosen, config.data).join(
-            judge(str(after), chosen, config.data), lsuffix="_before", rsuffix="_after"
-        )
+        sides = [judge(str(model), chosen, config.data).add_suffix(side) for model, side in models]
+        joined = pd.concat(sides, axis=1)
         rows.append(joined.assign(set=name))
         results[name] = {"pairs": len(joined), **joined.mean(numeric_only=True).to_dict()}
         table.add_row(name, str(len(joined)), *(_cell(joined, metric) for metric in SHOWN))

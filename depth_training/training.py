@@ -15,14 +15,13 @@ from pytorch_lightning.callbacks import (
     EMAWeightAveraging,
     LearningRateMonitor,
     ModelCheckpoint,
-    RichProgressBar,
 )
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
-from depth_training.callbacks import ExamplePictures, LastCheckpoint, LastingEarlyStopping, WholeCheckpoints
+from depth_training.callbacks import ExamplePictures, LastCheckpoint, LastingEarlyStopping, Progress, WholeCheckpoints
 from depth_training.checkpoint import RunError, build_contract, save_checkpoint
 from depth_training.config import ConfigError, MachineConfig, TrainingConfig, save_config
 from depth_training.data.epoch_order import EpochBatches, derived_seed
@@ -134,7 +133,7 @@ def _callbacks(config: TrainingConfig, run: Path, order: EpochBatches, validated
         ModelCheckpoint(run, filename="best", monitor=chosen_by, mode="min", enable_version_counter=False),
         # After the best one, so that it knows which that is.
         LastCheckpoint(run / "last.ckpt", order, settings.checkpoint_steps),
-        RichProgressBar(leave=True),
+        Progress(leave=True),
         LearningRateMonitor("epoch" if settings.schedule == "constant" else "step"),
         ExamplePictures(),
     ]

@@ -104,7 +104,8 @@ def base(tmp_path_factory, pairs_csv, encoder_weights) -> Path:
 def tuned(tmp_path_factory, base, recording, pairs_csv) -> Path:
     run = tmp_path_factory.mktemp("tuned") / "run"
     settings = ["--init", base, "--data", recording, "--replay", pairs_csv, "data.replay_test_share=0.3"]
-    settings += ["optimiser.batch_size=4", "optimiser.epochs=15", "optimiser.learning_rate=0.003"]
+    settings += ["optimiser.batch_size=4", "optimiser.epochs=20", "optimiser.learning_rate=0.02"]
+    settings += ["optimiser.ema_decay=0.9", "optimiser.early_stopping=0"]
     assert train("--preset", PRESET, "--output", run, *settings, *CROP) == 0
     return run
 

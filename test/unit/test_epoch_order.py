@@ -28,7 +28,7 @@ def batches_of(order: EpochBatches, epoch: int) -> list[list[int]]:
 @given(st.integers(1, 60), st.integers(1, 12), st.integers(0, 5))
 def test_an_epoch_shows_no_pair_twice_and_leaves_out_less_than_a_batch(count, batch_size, epoch):
     if count < batch_size:
-        with pytest.raises(PairsError, match=rf"{count} training pairs .* batch_size"):
+        with pytest.raises(PairsError, match=rf"{count} training pairs .*batch_size"):
             EpochBatches(count, batch_size, 0)
         return
     seen = list(chain.from_iterable(batches_of(EpochBatches(count, batch_size, 0), epoch)))
