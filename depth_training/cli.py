@@ -79,18 +79,18 @@ def train(
     """
     from pytorch_lightning.utilities import rank_zero_only
 
-    from depth_training import fine_tuning
+    from depth_training import fine_tuning, initialisation
     from depth_training.training import train as run_training
 
     # The paths are set apart from the list: they may hold what YAML takes for its own.
     given = [*(overrides or []), *(["data.pairs=given"] if data else [])]
-    config = fine_tuning.resolve_config(preset, given, init) if init else load_config(preset, given)
+    config = initialisation.resolve_config(preset, given, init) if init else load_config(preset, given)
     if data:
         config.data.pairs = str(fine_tuning.find_pairs(data, output))
     if replay:
         config.data.replay_pairs = str(replay)
-    if config.data.test_share:
-        fine_tuning.check_segments(config.data)
+    if init:
+        fine_tuning.check_data(config.data)
     if output.joinpath("last.ckpt").exists() and not resume:
         raise ConfigError(f"{output} already holds a run: add --resume to go on with it, or give another --output")
     checkpoint = run_training(config, output, resume)
@@ -98,8 +98,8 @@ def train(
         return
     console.print(f"best network: {checkpoint}")
     if init:
-        before = fine_tuning.find_checkpoint(init)
-        console.print(fine_tuning.compare_before_and_after(config, before, checkpoint, output))
+        before = initialisation.find_checkpoint(init)
+        console.print(fine_tuning.compare_before_and_after(config, before, checkpoint, output) or "nothing held apart")
 
 
 @app.command()

@@ -13,6 +13,7 @@ from depth_training.config import LossConfig
 
 SSIM_WINDOW = 11
 SSIM_SIGMA = 1.5
+LEAST_DEPTH_M = 1e-3
 
 
 def masked_mean(values: Tensor, known: Tensor) -> Tensor:
@@ -182,7 +183,8 @@ def confidence_nll(log_depth_sigma: Tensor, predicted_m: Tensor, truth_m: Tensor
         truth_m: (B, 1, h, w) metres, 0 unknown.
     """
     known = truth_m > 0
-    error = predicted_m.detach().log() - torch.where(known, truth_m, 1.0).log()
+    # A linear head may answer what has no logarithm.
+    error = predicted_m.detach().clamp(min=LEAST_DEPTH_M).log() - torch.where(known, truth_m, 1.0).log()
     return masked_mean(log_depth_sigma.log() + 0.5 * (error / log_depth_sigma).square(), known)
 
 

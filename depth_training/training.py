@@ -6,33 +6,26 @@ import logging
 import warnings
 import zipfile
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import (
-    Callback,
-    EMAWeightAveraging,
-    LearningRateMonitor,
-    ModelCheckpoint,
-)
-from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
 from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
-from depth_training.callbacks import ExamplePictures, LastCheckpoint, LastingEarlyStopping, Progress, WholeCheckpoints
 from depth_training.checkpoint import RunError, build_contract, save_checkpoint
-from depth_training.config import ConfigError, MachineConfig, TrainingConfig, save_config
-from depth_training.data.epoch_order import EpochBatches, derived_seed
-from depth_training.data.loaders import plain_pairs_error, training_loader, validation_loader
+from depth_training.config import TrainingConfig, save_config
+from depth_training.data.epoch_order import derived_seed
+from depth_training.data.loaders import plain_pairs_error, training_loader, validation_loader, whole_loader
 from depth_training.data.pairs import PairsError
 from depth_training.data.splits import replayed_and_test_pairs, training_and_validation_pairs
 from depth_training.files import is_full_disk
-from depth_training.fine_tuning import load_weights
+from depth_training.initialisation import load_weights
 from depth_training.losses import build_loss, confidence_nll
 from depth_training.metrics import DepthMetrics
 from depth_training.network.depth_network import DepthNetwork
+from depth_training.trainer import build_callbacks, build_trainer, check_processes
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +41,8 @@ class DepthModule(pl.LightningModule):
         if config.init:
             load_weights(self.network, config.init)
         self.network.to(memory_format=torch.channels_last)
+        # The trainer trains modules in the mode that they come in: a new one's encoder would move its statistics.
+        self.network.train()
         self.loss = build_loss(config.loss)
         self.validation_metrics = DepthMetrics()
         self.images: list[str] = []  # of the batch at work, for messages
@@ -125,59 +120,6 @@ class DepthModule(pl.LightningModule):
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
-def _callbacks(config: TrainingConfig, run: Path, order: EpochBatches, validated: bool) -> list[Callback]:
-    settings = config.optimiser
-    # With nothing held apart nothing can choose: the last epoch is the one to keep.
-    chosen_by = "val/abs_rel" if validated else None
-    callbacks: list[Callback] = [
-        ModelCheckpoint(run, filename="best", monitor=chosen_by, mode="min", enable_version_counter=False),
-        # After the best one, so that it knows which that is.
-        LastCheckpoint(run / "last.ckpt", order, settings.checkpoint_steps),
-        Progress(leave=True),
-        LearningRateMonitor("epoch" if settings.schedule == "constant" else "step"),
-        ExamplePictures(),
-    ]
-    if settings.ema_decay:
-        callbacks.append(EMAWeightAveraging(decay=settings.ema_decay))
-    if settings.early_stopping and validated:
-        callbacks.append(LastingEarlyStopping("val/abs_rel", mode="min", patience=settings.early_stopping))
-    return callbacks
-
-
-def _build_trainer(config: TrainingConfig, run: Path, callbacks: list[Callback]) -> pl.Trainer:
-    settings, machine = config.optimiser, config.machine
-    several = machine.devices * machine.nodes > 1
-    return pl.Trainer(
-        accelerator=machine.accelerator,
-        devices=machine.devices,
-        num_nodes=machine.nodes,
-        strategy="ddp" if several else "auto",
-        # The batches are shared out by EpochBatches, validation by PartOfAll: nothing twice.
-        use_distributed_sampler=False,
-        # Statistics of the whole batch, as one process has them; there is no such layer for a CPU.
-        sync_batchnorm=several and machine.accelerator != "cpu" and torch.cuda.is_available(),
-        max_epochs=settings.epochs,
-        precision=cast(Any, settings.precision),
-        gradient_clip_val=settings.clip_norm or None,
-        callbacks=callbacks,
-        plugins=[WholeCheckpoints()],
-        logger=[CSVLogger(run, name="logs"), TensorBoardLogger(run, name="", version="tensorboard")],
-        default_root_dir=run,
-        num_sanity_val_steps=0,
-        log_every_n_steps=20,
-        enable_model_summary=False,
-    )
-
-
-def _check_processes(machine: MachineConfig, batch_size: int) -> None:
-    processes = machine.devices * machine.nodes
-    if machine.devices < 1 or machine.nodes < 1 or batch_size % processes:
-        raise ConfigError(
-            f"optimiser.batch_size={batch_size} cannot be shared out to machine.devices={machine.devices} on each of "
-            f"machine.nodes={machine.nodes}: both are at least 1, and the batch a multiple of their product"
-        )
-
-
 def _checkpoint_to_resume(run: Path) -> Path | None:
     last = run / "last.ckpt"
     if not last.is_file():
@@ -195,8 +137,8 @@ def train(config: TrainingConfig, run: Path, resume: bool = False) -> Path:
 
     Args:
         config: Resolved settings; saved beside the run as ``config.yaml``.
-        run: Folder of the run: ``last.ckpt`` and ``best.ckpt`` for resuming, ``model.safetensors``, ``tensorboard/``,
-            and ``logs/version_N/metrics.csv``, a new N each time the run is resumed.
+        run: Folder of the run, on a disk that all processes share: ``last.ckpt`` and ``best.ckpt`` for resuming,
+            ``model.safetensors``, ``tensorboard/``, and ``logs/version_N/metrics.csv``, a new N for each start.
         resume: Go on from ``last.ckpt`` where there is one.
 
     Returns:
@@ -211,7 +153,7 @@ def train(config: TrainingConfig, run: Path, resume: bool = False) -> Path:
     # It warns of its own internals, and of a folder that is there because the run is resumed.
     warnings.filterwarnings("ignore", module="pytorch_lightning")
     seed, batch_size = config.optimiser.seed, config.optimiser.batch_size
-    _check_processes(config.machine, batch_size)
+    check_processes(config.machine, batch_size)
     pl.seed_everything(seed, workers=True, verbose=False)
     training, validation = training_and_validation_pairs(config.data, seed)
     replayed, _ = replayed_and_test_pairs(config.data, seed)
@@ -219,7 +161,7 @@ def train(config: TrainingConfig, run: Path, resume: bool = False) -> Path:
     validating = validation_loader(validation, config.data, batch_size) if validation else None
     try:
         run.mkdir(parents=True, exist_ok=True)
-        trainer = _build_trainer(config, run, _callbacks(config, run, order, bool(validation)))
+        trainer = build_trainer(config, run, build_callbacks(config, run, order, bool(validation)))
         if trainer.is_global_zero:
             save_config(config, run / "config.yaml")
             logger.info("%d training and %d validation pairs (%s)", len(training), len(validation), config.data.split)
@@ -228,7 +170,12 @@ def train(config: TrainingConfig, run: Path, resume: bool = False) -> Path:
         trainer.fit(module, loader, validating, ckpt_path=checkpoint, weights_only=True)
         model = run / "model.safetensors"
         if trainer.is_global_zero:
-            _write_best(module, config, validating, run / "best.ckpt", model)
+            module.load_state_dict(torch.load(run / "best.ckpt", map_location="cpu", weights_only=True)["state_dict"])
+            metrics = validate(module, whole_loader(validation, config.data, batch_size)) if validation else {}
+            if metrics:
+                told = ", ".join(f"{name} {value:.4f}" for name, value in metrics.items())
+                logger.info("best epoch: validation %s", told)
+            save_checkpoint(module.network, build_contract(config, metrics), model)
         return model
     except PairsError as error:
         raise plain_pairs_error(error) from error
@@ -241,20 +188,11 @@ def train(config: TrainingConfig, run: Path, resume: bool = False) -> Path:
         ) from error
 
 
-def _write_best(
-    module: DepthModule, config: TrainingConfig, validating: DataLoader | None, best: Path, model: Path
-) -> None:
-    module.load_state_dict(torch.load(best, map_location="cpu", weights_only=True)["state_dict"])
-    metrics = {} if validating is None else validate(module, validating)
-    if metrics:
-        logger.info("best epoch: validation %s", ", ".join(f"{name} {value:.4f}" for name, value in metrics.items()))
-    save_checkpoint(module.network, build_contract(config, metrics), model)
-
-
 @torch.inference_mode()
 def validate(module: DepthModule, loader: DataLoader) -> dict[str, float]:
-    """Measure a network on a validation loader, outside the trainer."""
+    """Measure a network on a validation loader, outside the trainer and in this process alone."""
     module.eval()
+    module.validation_metrics.sync_on_compute = False
     for index, batch in enumerate(loader):
         module.validation_step(batch, index)
     return {name: float(value) for name, value in module.validation_metrics.compute().items()}

@@ -40,9 +40,18 @@ def training_loader(
 
 def validation_loader(pairs: Sequence[Pair], config: DataConfig, batch_size: int) -> DataLoader:
     """The loader of whole images with depth; of several processes each gets its part."""
+    return _full_loader(pairs, config, batch_size, PartOfAll(len(pairs)))
+
+
+def whole_loader(pairs: Sequence[Pair], config: DataConfig, batch_size: int) -> DataLoader:
+    """The same with all pairs for the process that asks."""
+    return _full_loader(pairs, config, batch_size, None)
+
+
+def _full_loader(pairs: Sequence[Pair], config: DataConfig, batch_size: int, sampler: PartOfAll | None) -> DataLoader:
     _one_thread()
     size = min(batch_size, MOST_VALIDATED_AT_ONCE)
-    return DataLoader(FullPairs(pairs, config), size, sampler=PartOfAll(len(pairs)), **_workers(config))
+    return DataLoader(FullPairs(pairs, config), size, sampler=sampler, **_workers(config))
 
 
 def _workers(config: DataConfig) -> dict[str, Any]:

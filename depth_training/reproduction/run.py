@@ -19,8 +19,12 @@ from depth_training.files import write_whole
 from depth_training.reproduction.experiments import Experiment
 
 RESULT = "result.json"
-# Where things lie, and how many processes load them, is no part of what was run; the split files are checked apart.
-FREE_KEYS = ("data.pairs", "data.validation_pairs", "data.workers")
+# Where things lie, how many processes work and how often they save is no part of what was run; the split files are
+# checked apart.
+FREE_KEYS = (
+    "data.pairs", "data.validation_pairs", "data.workers", "data.cache", "optimiser.checkpoint_steps",
+    "machine.accelerator", "machine.devices", "machine.nodes",
+)  # fmt: skip
 
 Train = Callable[[TrainingConfig, Path, bool], Path]
 Judge = Callable[[Experiment, TrainingConfig, Path], dict[str, Any]]

@@ -11,6 +11,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from depth_estimation_ros.inference.model_file import CONTRACT_KEY
+
 SETTINGS = [
     "network.widths=[16,12,8,8]",
     "network.light_decoder=true",
@@ -92,7 +94,9 @@ def model_of(run: Path) -> tuple[dict, bytes]:
     """Header and weights of model.safetensors; the header's entries stand in no certain order."""
     content = (run / "model.safetensors").read_bytes()
     end = 8 + int.from_bytes(content[:8], "little")
-    return json.loads(content[8:end]), content[end:]
+    header = json.loads(content[8:end])
+    contract = json.loads(header["__metadata__"].pop(CONTRACT_KEY))
+    return {**header, "contract": {**contract, "git_revision": ""}}, content[end:]
 
 
 @pytest.fixture(scope="module")

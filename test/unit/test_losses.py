@@ -161,3 +161,9 @@ def test_a_confidence_without_any_truth_costs_nothing():
 def test_an_unknown_loss_is_named_with_the_known_ones():
     with pytest.raises(ValueError, match=r"'berhu'.*reverse_huber"):
         build_loss(LossConfig(name="berhu"))
+
+
+def test_the_confidence_loss_of_a_depth_below_zero_is_finite():
+    """A linear head may answer one while it learns."""
+    loss = confidence_nll(torch.full((1, 1, 2, 2), 0.2), torch.full((1, 1, 2, 2), -1.0), torch.ones(1, 1, 2, 2))
+    assert torch.isfinite(loss)
