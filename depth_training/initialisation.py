@@ -14,7 +14,7 @@ from depth_training.network.depth_network import DepthNetwork
 
 BUNDLED = Path(__file__).parent / "models"
 # What training does with the layers; everything else of the network is in its weights.
-FREE_KEYS = ("freeze_encoder", "frozen_stages")
+FREE_KEYS = ("freeze_encoder", "frozen_stages", "drop_path")
 
 
 def find_checkpoint(init: str) -> Path:

@@ -32,7 +32,7 @@ def build_callbacks(config: TrainingConfig, run: Path, order: EpochBatches, vali
         # After the best one, so that it knows which that is.
         LastCheckpoint(run / "last.ckpt", order, settings.checkpoint_steps),
         Progress(leave=True),
-        LearningRateMonitor("epoch" if settings.schedule == "constant" else "step"),
+        LearningRateMonitor("epoch"),
         ExamplePictures(),
     ]
     if settings.ema_decay:

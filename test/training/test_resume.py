@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 
 from depth_estimation_ros.inference.model_file import CONTRACT_KEY
 
+pytestmark = pytest.mark.timeout(1500)  # a dozen runs one after the other, on machines of any speed
 SETTINGS = [
     "network.widths=[16,12,8,8]",
     "network.light_decoder=true",
@@ -30,6 +31,7 @@ SETTINGS = [
     "data.grayscale=0.3",
     "data.jitter=0.3",
     "data.zoom=0.7",
+    "data.border_shown=0.5",
     "data.turn=0.5",
     "data.tilt_deg=4",
     "data.rotation_deg=4",

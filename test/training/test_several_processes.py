@@ -10,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+pytestmark = pytest.mark.timeout(1500)
 SETTINGS = [
     "network.widths=[16,12,8,8]",
     "data.height=64",
@@ -40,7 +41,7 @@ def train(run: Path, pairs_csv: Path, encoder_weights: Path, *more: str) -> str:
     command = [sys.executable, "-m", "depth_training", "train", "--output", str(run), *SETTINGS]
     command += [f"data.pairs={pairs_csv}", f"encoder_weights={encoder_weights}", *more]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "300"}
-    result = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=280)
+    result = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=1200)
     assert result.returncode == 0, result.stdout + result.stderr
     return result.stdout
 
