@@ -67,8 +67,8 @@ def train(
     `encoder_weights=imagenet` (torchvision's download) or, where nothing can be downloaded,
     `encoder_weights=FILE.safetensors`.
 
-    Settings are grouped as network, data, loss and optimiser; depth_training/config.py explains each one, and the
-    run's config.yaml shows them all resolved. The best epoch by validation becomes model.safetensors.
+    Settings are grouped as network, data, loss, optimiser and machine; depth_training/config.py explains each one, and
+    the run's config.yaml shows them all resolved. The best epoch by validation becomes model.safetensors.
 
     \b
     python -m depth_training train --preset config/training/frozen.yaml \

@@ -16,6 +16,8 @@ from rosbags.typesys import Stores, get_typestore
 from depth_training import cli
 from depth_training.checkpoint import load_checkpoint
 from depth_training.config import load_config
+from depth_training.data.pairs import PairsError
+from depth_training.fine_tuning import find_pairs
 
 STORE = get_typestore(Stores.ROS2_HUMBLE)
 HEIGHT, WIDTH, FOCAL_PX = 240, 320, 330.0
@@ -174,3 +176,9 @@ def test_a_recording_of_too_few_stretches_is_refused(base, pairs_csv, tmp_path, 
     preset = ("--preset", PRESET)
     assert train("--output", tmp_path / "run", "--init", base, "--data", tmp_path, *preset) == 2
     assert "has 2 segments" in capsys.readouterr().out
+
+
+def test_other_layouts_are_sent_to_prepare(tmp_path):
+    (tmp_path / "nyu_data.zip").touch()
+    with pytest.raises(PairsError, match="no recording but densedepth: turn it into pairs by `prepare`"):
+        find_pairs(tmp_path / "nyu_data.zip", tmp_path)
