@@ -104,9 +104,11 @@ class ExamplePictures(Callback):
         """Draw the examples of the first batch; ``outputs`` is the (B, 1, H, W) prediction in metres."""
         if batch_idx or not trainer.is_global_zero:
             return
+        image, truth_m = batch
+        panels = example_panels(image[:PICTURES], truth_m[:PICTURES], outputs[:PICTURES])
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
-                for place, panel in enumerate(example_panels(*batch, outputs)[:PICTURES]):
+                for place, panel in enumerate(panels):
                     logger.experiment.add_image(f"validation/{place}", panel, trainer.global_step, dataformats="HWC")
 
 

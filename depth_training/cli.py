@@ -17,7 +17,7 @@ from rich.progress import track
 from rich.table import Table
 
 from depth_training.checkpoint import RunError
-from depth_training.config import ConfigError, load_config
+from depth_training.config import ConfigError, TrainingConfig, load_config
 from depth_training.data import commands as data_commands
 from depth_training.data.pairs import read_pair, read_pairs
 from depth_training.metrics import METRIC_NAMES
@@ -94,12 +94,17 @@ def train(
     if output.joinpath("last.ckpt").exists() and not resume:
         raise ConfigError(f"{output} already holds a run: add --resume to go on with it, or give another --output")
     checkpoint = run_training(config, output, resume)
-    if rank_zero_only.rank:  # several processes train, one speaks
-        return
+    rank_zero_only(_report_run)(config, checkpoint, output)  # several processes train, one speaks
+
+
+def _report_run(config: TrainingConfig, checkpoint: Path, run: Path) -> None:
+    from depth_training import fine_tuning, initialisation
+
     console.print(f"best network: {checkpoint}")
-    if init:
-        before = initialisation.find_checkpoint(init)
-        console.print(fine_tuning.compare_before_and_after(config, before, checkpoint, output) or "nothing held apart")
+    if config.init:
+        before = initialisation.find_checkpoint(config.init)
+        table = fine_tuning.compare_before_and_after(config, before, checkpoint, run)
+        console.print(table or "nothing was held apart to compare before and after on: data.test_share, --replay")
 
 
 @app.command()

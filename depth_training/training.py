@@ -192,7 +192,7 @@ def train(config: TrainingConfig, run: Path, resume: bool = False) -> Path:
 def validate(module: DepthModule, loader: DataLoader) -> dict[str, float]:
     """Measure a network on a validation loader, outside the trainer and in this process alone."""
     module.eval()
-    module.validation_metrics.sync_on_compute = False
+    module.validation_metrics = DepthMetrics(sync_on_compute=False)
     for index, batch in enumerate(loader):
         module.validation_step(batch, index)
     return {name: float(value) for name, value in module.validation_metrics.compute().items()}

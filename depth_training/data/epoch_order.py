@@ -19,10 +19,10 @@ from depth_training.data.pairs import PairsError
 
 
 class SampleKey(NamedTuple):
-    """One sample of a run: the pair's index, and the epoch that it is seen in."""
+    """One sample of a run: which pair, and the epoch that it is seen in."""
 
     epoch: int
-    index: int
+    pair: int
 
 
 def derived_seed(*numbers: int) -> int:
@@ -133,5 +133,5 @@ class SeededSamples(Dataset):
         """The image and depth of :class:`TrainingPairs`, and the path of the image for messages."""
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(derived_seed(self.seed, *key))
-            image, depth_m = self.samples[key.index]
-        return image, depth_m, str(self.samples.pairs[key.index].image)
+            image, depth_m = self.samples[key.pair]
+        return image, depth_m, str(self.samples.pairs[key.pair].image)

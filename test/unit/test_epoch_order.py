@@ -22,7 +22,7 @@ def batches_of(order: EpochBatches, epoch: int) -> list[list[int]]:
     batches = list(order)
     assert len(batches) == len(order)
     assert {key.epoch for batch in batches for key in batch} == {epoch}
-    return [[key.index for key in batch] for batch in batches]
+    return [[key.pair for key in batch] for batch in batches]
 
 
 @given(st.integers(1, 60), st.integers(1, 12), st.integers(0, 5))
@@ -108,9 +108,9 @@ def test_a_sample_is_the_same_whatever_was_drawn_before_and_whoever_draws_it(wor
     torch.manual_seed(5)
     for number, (image, depth_m, names) in enumerate(DataLoader(samples, batch_sampler=order, num_workers=workers)):
         for place, key in enumerate(list(order)[number]):
-            assert torch.equal(image[place], expected[key.index][0])
-            assert torch.equal(depth_m[place], expected[key.index][1])
-            assert names[place] == f"{key.index}.jpg"
+            assert torch.equal(image[place], expected[key.pair][0])
+            assert torch.equal(depth_m[place], expected[key.pair][1])
+            assert names[place] == f"{key.pair}.jpg"
     assert not torch.equal(samples[SampleKey(1, 0)][1], expected[0][1])
     assert not torch.equal(SeededSamples(Drawing(12), 4)[SampleKey(0, 0)][1], expected[0][1])
 
