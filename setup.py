@@ -28,7 +28,8 @@ DEMO = ["matplotlib", "rich"]
 TRAIN = [
     "torch>=2.9",
     "torchvision>=0.24",
-    "pytorch-lightning>=2.4",
+    "pytorch-lightning>=2.6",
+    "tensorboard",
     "torchmetrics>=1.4",
     "kornia>=0.7",
     "pandas",

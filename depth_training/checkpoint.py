@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from depth_estimation_ros.inference.contract import FORMAT_VERSION, InputContract, ModelContract, OutputContract
 from depth_estimation_ros.inference.model_file import CONTRACT_KEY
 from depth_training.config import NetworkConfig, TrainingConfig
+from depth_training.files import write_whole
 from depth_training.metrics import NYU_EIGEN
 from depth_training.network.depth_network import DepthNetwork
 
@@ -59,7 +60,7 @@ def build_contract(config: TrainingConfig, validation_metrics: dict[str, float])
         decoder=f"{blocks}, widths {'/'.join(map(str, network.widths))}, {network.head} head",
         licence=LICENCE,
         git_revision=git_revision(),
-        training_data=f"{'/'.join(Path(data.pairs).parts[-2:])}, {data.split} split, seed {config.optimiser.seed}",
+        training_data=_describe_data(config),
         metrics={"protocol": NYU_EIGEN.describe(), "images": "validation split", **validation_metrics}
         if validation_metrics
         else {},
@@ -97,6 +98,16 @@ def build_contract(config: TrainingConfig, validation_metrics: dict[str, float])
     )
 
 
+def _describe_data(config: TrainingConfig) -> str:
+    def name(pairs: str) -> str:
+        return "/".join(Path(pairs).parts[-2:])
+
+    data = config.data
+    replayed = f", {name(data.replay_pairs)} replayed" if data.replay_pairs else ""
+    origin = f", from {Path(config.init).name}" if config.init else ""
+    return f"{name(data.pairs)}, {data.split} split, seed {config.optimiser.seed}{replayed}{origin}"
+
+
 def save_checkpoint(network: DepthNetwork, contract: ModelContract, path: Path, half: bool = False) -> Path:
     """Write a network's weights with its contract and architecture in the header.
 
@@ -113,7 +124,7 @@ def save_checkpoint(network: DepthNetwork, contract: ModelContract, path: Path, 
     if half:
         tensors = {name: tensor.half() if is_large(tensor) else tensor for name, tensor in tensors.items()}
     header = {CONTRACT_KEY: contract.to_json(), NETWORK_KEY: json.dumps(dataclasses.asdict(network.config))}
-    save_file(tensors, path, metadata=header)
+    write_whole(path, save(tensors, metadata=header))
     return path
 
 

@@ -17,7 +17,7 @@ from rich.progress import track
 from rich.table import Table
 
 from depth_training.checkpoint import RunError
-from depth_training.config import ConfigError, load_config
+from depth_training.config import ConfigError, TrainingConfig, load_config
 from depth_training.data import commands as data_commands
 from depth_training.data.pairs import read_pair, read_pairs
 from depth_training.metrics import METRIC_NAMES
@@ -47,6 +47,15 @@ def train(
     resume: Annotated[
         bool, typer.Option(help="Go on from the last checkpoint in the folder, if there is one.")
     ] = False,
+    init: Annotated[
+        str, typer.Option(help="Go on from this network: a bundled name such as default, or a .safetensors file.")
+    ] = "",
+    data: Annotated[
+        Path | None, typer.Option(help="What to train on: a pairs.csv, a folder of `prepare`, or a rosbag2 recording.")
+    ] = None,
+    replay: Annotated[
+        Path | None, typer.Option(help="pairs.csv of what the network knows, a share of each batch: lest it forgets.")
+    ] = None,
     overrides: Annotated[
         list[str] | None,
         typer.Argument(metavar="[KEY=VALUE]...", help="Settings over the preset's, for example optimiser.epochs=3."),
@@ -58,21 +67,44 @@ def train(
     `encoder_weights=imagenet` (torchvision's download) or, where nothing can be downloaded,
     `encoder_weights=FILE.safetensors`.
 
-    Settings are grouped as network, data, loss and optimiser; depth_training/config.py explains each one, and the
-    run's config.yaml shows them all resolved. The best epoch by validation becomes model.safetensors.
+    Settings are grouped as network, data, loss, optimiser and machine; depth_training/config.py explains each one, and
+    the run's config.yaml shows them all resolved. The best epoch by validation becomes model.safetensors.
 
     \b
     python -m depth_training train --preset config/training/frozen.yaml \
         --output runs/frozen data.pairs=../shared/data/nyu2/train.csv \
         encoder_weights=../shared/weights/mobilenet_v2_imagenet_features.safetensors
+    python -m depth_training train --preset config/training/finetune.yaml --init default \
+        --data recording/ --replay ../shared/data/nyu2/train.csv --output runs/robot
     """
+    from pytorch_lightning.utilities import rank_zero_only
+
+    from depth_training import fine_tuning, initialisation
     from depth_training.training import train as run_training
 
-    config = load_config(preset, overrides or [])
+    # The paths are set apart from the list: they may hold what YAML takes for its own.
+    given = [*(overrides or []), *(["data.pairs=given"] if data else [])]
+    config = initialisation.resolve_config(preset, given, init) if init else load_config(preset, given)
+    if data:
+        config.data.pairs = str(fine_tuning.find_pairs(data, output))
+    if replay:
+        config.data.replay_pairs = str(replay)
+    if init:
+        fine_tuning.check_data(config.data)
     if output.joinpath("last.ckpt").exists() and not resume:
         raise ConfigError(f"{output} already holds a run: add --resume to go on with it, or give another --output")
     checkpoint = run_training(config, output, resume)
+    rank_zero_only(_report_run)(config, checkpoint, output)  # several processes train, one speaks
+
+
+def _report_run(config: TrainingConfig, checkpoint: Path, run: Path) -> None:
+    from depth_training import fine_tuning, initialisation
+
     console.print(f"best network: {checkpoint}")
+    if config.init:
+        before = initialisation.find_checkpoint(config.init)
+        table = fine_tuning.compare_before_and_after(config, before, checkpoint, run)
+        console.print(table or "nothing was held apart to compare before and after on: data.test_share, --replay")
 
 
 @app.command()

@@ -66,6 +66,10 @@ class DataConfig:
         split: ``blocks`` (whole runs of consecutive ``nyu_index``, so that no room is on both sides) or ``frames``
             (the paper's shuffled split, which leaks neighbouring frames of a room).
         validation_pairs: CSV of the pairs held apart, in place of a share of ``pairs``; empty for a share.
+        test_share: Share of ``pairs`` that neither training nor validation sees: what fine-tuning is judged on.
+        replay_pairs: CSV of the pairs that the network was trained on before, to be seen again; empty for none.
+        replay_share: Share of each batch drawn from them.
+        replay_test_share: Share of them held apart, to see what the network has forgotten.
         height: Height of a training crop at network resolution, pixels.
         width: Width of a training crop at network resolution, pixels.
         native_height: Height the whole image has at network resolution, pixels.
@@ -89,6 +93,7 @@ class DataConfig:
         rotation_deg: Greatest roll of the virtual camera either way, degrees.
         tilt_deg: Greatest pitch and greatest yaw of the virtual camera either way, degrees.
         dequantise_m: Half a step of the stored depth in metres; uniform noise of that size hides the steps.
+        cache: Folder to keep decoded pairs in, 1.5 MB for 640x480; empty: decode them every epoch.
         workers: Loader processes.
     """
 
@@ -96,6 +101,10 @@ class DataConfig:
     validation_share: float = 0.15
     split: str = "blocks"
     validation_pairs: str = ""
+    test_share: float = 0.0
+    replay_pairs: str = ""
+    replay_share: float = 0.5
+    replay_test_share: float = 0.1
     height: int = 224
     width: int = 304
     native_height: int = 240
@@ -117,6 +126,7 @@ class DataConfig:
     rotation_deg: float = 0.0
     tilt_deg: float = 0.0
     dequantise_m: float = 0.0
+    cache: str = ""
     workers: int = 1
 
 
@@ -125,8 +135,9 @@ class LossConfig:
     """The objective.
 
     Attributes:
-        name: ``paper`` (section 2.3, metres) or ``log_depth`` (L1 in log depth, scale-invariant spread and gradients).
-        lambda_depth: Weight of the point-wise term of the paper's loss (0.1 in its reference [1]).
+        name: ``paper`` (section 2.3, metres), ``paper_inverse`` (the same on inverse depth), ``l2``, ``reverse_huber``,
+            or ``log_depth`` (L1 in log depth, scale-invariant spread and gradients).
+        lambda_depth: Weight of the point-wise term of the paper's losses (0.1 in its reference [1]).
         variance_focus: Share of the mean taken out of the scale-invariant term; below 1, or metric scale is lost.
         gradient_weight: Weight of the multi-scale gradient term of ``log_depth``.
         confidence_weight: Weight of the confidence's likelihood; depth is not changed by it.
@@ -145,7 +156,7 @@ class OptimiserConfig:
 
     Attributes:
         epochs: Passes over the training images.
-        batch_size: Images per step.
+        batch_size: Images per step, over all processes.
         learning_rate: Of the decoder and head; the peak of the schedule.
         encoder_rate: Factor on the learning rate for an encoder that is not frozen.
         weight_decay: Decoupled weight decay; 0 gives plain Adam (paper, section 2.4).
@@ -153,6 +164,7 @@ class OptimiserConfig:
         clip_norm: Greatest gradient norm; 0 for no clipping.
         ema_decay: Decay per step of the averaged weights that are validated and kept; 0 for none.
         early_stopping: Validations without progress before the run ends; 0 for never.
+        checkpoint_steps: Steps between two checkpoints within an epoch, for long ones; 0 for one at each epoch's end.
         seed: Of every random number generator.
         precision: ``32-true``, or ``bf16-mixed`` where the processor has it (twice as fast on a recent CPU).
     """
@@ -166,8 +178,24 @@ class OptimiserConfig:
     clip_norm: float = 0.0
     ema_decay: float = 0.0
     early_stopping: int = 0
+    checkpoint_steps: int = 0
     seed: int = 0
     precision: str = "32-true"
+
+
+@dataclass
+class MachineConfig:
+    """What it runs on. The result does not depend on it, but for the order in which numbers are summed.
+
+    Attributes:
+        accelerator: ``auto``, ``cpu`` or ``gpu``.
+        devices: GPUs, or processes on a CPU, on each machine.
+        nodes: Machines. Each is started by hand or by a scheduler with MASTER_ADDR, MASTER_PORT and NODE_RANK set.
+    """
+
+    accelerator: str = "auto"
+    devices: int = 1
+    nodes: int = 1
 
 
 @dataclass
@@ -177,26 +205,31 @@ class TrainingConfig:
     Attributes:
         name: Name of the model that comes out, as written in its contract.
         encoder_weights: ``imagenet`` (torchvision's download) or the path of a local .safetensors file.
+        init: Bundled name or .safetensors file of the network to go on from; empty to start from the encoder's weights.
         network: Architecture.
         data: Data and augmentation.
         loss: Objective.
         optimiser: Optimisation.
+        machine: Devices and machines.
     """
 
     name: str = "depth_network"
     encoder_weights: str = "imagenet"
+    init: str = ""
     network: NetworkConfig = field(default_factory=NetworkConfig)
     data: DataConfig = field(default_factory=DataConfig)
     loss: LossConfig = field(default_factory=LossConfig)
     optimiser: OptimiserConfig = field(default_factory=OptimiserConfig)
+    machine: MachineConfig = field(default_factory=MachineConfig)
 
 
-def load_config(preset: Path | None, overrides: list[str]) -> TrainingConfig:
+def load_config(preset: Path | None, overrides: list[str], base: TrainingConfig | None = None) -> TrainingConfig:
     """Read a YAML preset and apply ``key.subkey=value`` overrides.
 
     Args:
         preset: YAML file whose keys are those of :class:`TrainingConfig`; None for the defaults.
         overrides: For example ``["optimiser.epochs=3", "data.pairs=train.csv"]``.
+        base: What holds where neither says otherwise; None for the defaults.
 
     Raises:
         ConfigError: A missing file, an unknown key, a value of the wrong type, or no ``data.pairs``.
@@ -206,7 +239,7 @@ def load_config(preset: Path | None, overrides: list[str]) -> TrainingConfig:
             f"preset {preset} does not exist: give the path of a YAML file such as config/training/*.yaml"
         )
     try:
-        config = OmegaConf.structured(TrainingConfig)
+        config = OmegaConf.structured(base or TrainingConfig)
         if preset is not None:
             config = OmegaConf.merge(config, OmegaConf.load(preset))
         config = OmegaConf.merge(config, OmegaConf.from_dotlist(overrides))

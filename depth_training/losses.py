@@ -2,20 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from kornia.filters import filter2d_separable, get_gaussian_kernel1d
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 from torch.nn import functional as F
 
 from depth_training.config import LossConfig
 
 SSIM_WINDOW = 11
 SSIM_SIGMA = 1.5
+LEAST_DEPTH_M = 1e-3
 
 
 def masked_mean(values: Tensor, known: Tensor) -> Tensor:
     """Mean of the values where ``known``; 0 where nothing is known."""
-    return torch.where(known, values, 0.0).sum() / known.sum().clamp(min=1)
+    return torch.where(known, values, 0.0).sum() / known_per_process(known).clamp(min=1)
+
+
+def known_per_process(known: Tensor) -> Tensor:
+    """How many are known, alone; the mean of that over the processes that train together.
+
+    Those take the mean of their gradients, which with this divisor is the gradient of the mean over all they know.
+    """
+    count = known.sum()
+    if not (distributed.is_available() and distributed.is_initialized()):
+        return count
+    count = count.float()
+    distributed.all_reduce(count)
+    return count / distributed.get_world_size()
 
 
 def gradient_l1(error: Tensor, known: Tensor, step: int = 1) -> Tensor:
@@ -79,6 +95,55 @@ class PaperLoss(nn.Module):
         return {**terms, "loss": self.lambda_depth * terms["depth_l1"] + terms["gradient"] + terms["ssim"]}
 
 
+class InverseDepthLoss(PaperLoss):
+    """The paper's loss on inverse depth, so that far pixels do not outweigh near ones (section 2.3; it was not run).
+
+    As in its reference [1], what is compared is the greatest depth over depth: 1 at 10 m, 100 at 0.1 m, which is also
+    the data range of SSIM. Predictions below 0.1 m count as 0.1 m.
+    """
+
+    def __init__(self, config: LossConfig, least_depth_m: float = 0.1, greatest_depth_m: float = 10.0):
+        super().__init__(config, greatest_depth_m / least_depth_m)
+        self.least_depth_m, self.greatest_depth_m = least_depth_m, greatest_depth_m
+
+    def forward(self, predicted_m: Tensor, truth_m: Tensor) -> dict[str, Tensor]:
+        """Terms of :class:`PaperLoss`, without unit. Both (B, 1, h, w) metres; truth of 0 is unknown."""
+        truth = self.greatest_depth_m / truth_m.clamp(min=self.least_depth_m)
+        predicted = self.greatest_depth_m / predicted_m.clamp(min=self.least_depth_m)
+        return super().forward(predicted, torch.where(truth_m > 0, truth, 0.0))
+
+
+class SquaredLoss(nn.Module):
+    """Mean squared error of depth (named in the paper's section 2.3)."""
+
+    def __init__(self, config: LossConfig):
+        super().__init__()
+
+    def forward(self, predicted_m: Tensor, truth_m: Tensor) -> dict[str, Tensor]:
+        """``loss`` in square metres; truth of 0 is unknown. Both (B, 1, h, w) metres."""
+        return {"loss": masked_mean((predicted_m - truth_m).square(), truth_m > 0)}
+
+
+class ReverseHuberLoss(nn.Module):
+    """L1 below a threshold c, ``(e^2 + c^2) / 2c`` above it (named in the paper's section 2.3, its reference [7]).
+
+    c is a fifth of the greatest error of the batch; no gradient goes through it. Each process takes its own part's.
+    """
+
+    SHARE = 0.2
+
+    def __init__(self, config: LossConfig):
+        super().__init__()
+
+    def forward(self, predicted_m: Tensor, truth_m: Tensor) -> dict[str, Tensor]:
+        """``loss`` in metres; truth of 0 is unknown. Both (B, 1, h, w) metres."""
+        known = truth_m > 0
+        error = torch.where(known, predicted_m - truth_m, 0.0).abs()
+        threshold = (self.SHARE * error.detach().max()).clamp(min=1e-6)
+        above = (error.square() + threshold.square()) / (2 * threshold)
+        return {"loss": masked_mean(torch.where(error <= threshold, error, above), known)}
+
+
 class LogDepthLoss(nn.Module):
     """L1 in log depth, the scale-invariant spread, and gradients over several pixels.
 
@@ -118,8 +183,18 @@ def confidence_nll(log_depth_sigma: Tensor, predicted_m: Tensor, truth_m: Tensor
         truth_m: (B, 1, h, w) metres, 0 unknown.
     """
     known = truth_m > 0
-    error = predicted_m.detach().log() - torch.where(known, truth_m, 1.0).log()
+    # A linear head may answer what has no logarithm.
+    error = predicted_m.detach().clamp(min=LEAST_DEPTH_M).log() - torch.where(known, truth_m, 1.0).log()
     return masked_mean(log_depth_sigma.log() + 0.5 * (error / log_depth_sigma).square(), known)
+
+
+LOSSES: dict[str, Callable[[LossConfig], nn.Module]] = {
+    "paper": PaperLoss,
+    "paper_inverse": InverseDepthLoss,
+    "l2": SquaredLoss,
+    "reverse_huber": ReverseHuberLoss,
+    "log_depth": LogDepthLoss,
+}
 
 
 def build_loss(config: LossConfig) -> nn.Module:
@@ -128,7 +203,6 @@ def build_loss(config: LossConfig) -> nn.Module:
     Raises:
         ValueError: An unknown name.
     """
-    losses = {"paper": PaperLoss, "log_depth": LogDepthLoss}
-    if config.name not in losses:
-        raise ValueError(f"unknown loss {config.name!r}: choose one of {', '.join(losses)}")
-    return losses[config.name](config)
+    if config.name not in LOSSES:
+        raise ValueError(f"unknown loss {config.name!r}: choose one of {', '.join(LOSSES)}")
+    return LOSSES[config.name](config)

@@ -94,8 +94,8 @@ class DepthMetrics(Metric):
     sums: Tensor
     images: Tensor
 
-    def __init__(self, protocol: Protocol = NYU_EIGEN):
-        super().__init__()
+    def __init__(self, protocol: Protocol = NYU_EIGEN, sync_on_compute: bool = True):
+        super().__init__(sync_on_compute=sync_on_compute)
         self.protocol = protocol
         self.add_state("sums", torch.zeros(len(METRIC_NAMES), dtype=torch.float64), dist_reduce_fx="sum")
         self.add_state("images", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")

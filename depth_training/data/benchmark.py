@@ -6,6 +6,7 @@ import itertools
 import os
 import time
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -20,6 +21,7 @@ from torchvision.transforms.v2 import functional as F
 from depth_training.config import DataConfig
 from depth_training.data.augmentation import ColourJitter, build_augmentation
 from depth_training.data.dataset import TrainingPairs, canonical_factor, canonical_view, source_matrix
+from depth_training.data.pair_cache import cache_files
 from depth_training.data.pairs import MILLIMETRES_PER_METRE, Pair, read_bgr, read_mm
 
 
@@ -70,9 +72,16 @@ def _as_torchvision_has_it(step: v2.Transform) -> v2.Transform:
     return step
 
 
-def forget(pairs: Iterable[Pair]) -> None:
-    """Ask the system to drop the pairs' files from its memory, so that the next read comes from the disk."""
-    for path in itertools.chain.from_iterable((pair.image, pair.depth) for pair in pairs):
+def forget(pairs: Iterable[Pair], cache: str = "") -> None:
+    """Ask the system to drop the pairs' files from its memory, so that the next read comes from the disk.
+
+    Args:
+        pairs: Whose files.
+        cache: Folder of their decoded ones, to be dropped as well; empty for none.
+    """
+    for path in itertools.chain.from_iterable(
+        (pair.image, pair.depth, *(cache_files(pair, Path(cache)) if cache else ())) for pair in pairs
+    ):
         descriptor = os.open(path, os.O_RDONLY)
         try:
             os.fsync(descriptor)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import math
 from collections.abc import Callable
@@ -14,6 +15,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from torch.utils.data import Dataset
 
 from depth_training.data.intrinsics import Intrinsics
 from depth_training.data.pairs import PairsError, read_pairs
@@ -128,6 +130,9 @@ def benchmark_data(
     workers: Annotated[int, typer.Option(min=0, help="Loader processes.")] = 1,
     batch_size: Annotated[int, typer.Option(min=1, help="Images per batch.")] = 8,
     limit: Annotated[int, typer.Option(min=8, help="Use so many pairs at most.")] = 400,
+    cache: Annotated[
+        Path | None, typer.Option(help="Time data.cache as well: decoded pairs in this folder, filled before.")
+    ] = None,
 ) -> None:
     """Time the way from files to training batches, stage by stage, and against PIL with torchvision.
 
@@ -137,26 +142,33 @@ def benchmark_data(
     from depth_training.config import load_config
     from depth_training.data import benchmark
     from depth_training.data.dataset import TrainingPairs
+    from depth_training.data.pair_cache import read_cached_pair
 
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
     config = load_config(preset, [f"data.pairs={pairs}"]).data
     listed = read_pairs(pairs)[:limit]
-    loaders = {"ours": TrainingPairs(listed, config), "PIL and torchvision": benchmark.PillowPairs(listed, config)}
+    pillow = benchmark.PillowPairs(listed, config)
+    loaders: dict[str, Dataset] = {"PIL and torchvision": pillow, "ours": TrainingPairs(listed, config)}
+    if cache:
+        config = dataclasses.replace(config, cache=str(cache))
+        loaders["ours, decoded before"] = TrainingPairs(listed, config)
+        for pair in listed:
+            read_cached_pair(pair, config.cache)
     levels, share = benchmark.greatest_difference(listed[:16], config)
     console.print(f"greatest difference of the two loaders: {levels} of 255 in the image, {share:.1e} of the depth")
     stages = Table("stage, one thread", "images/s", "processor ms")
     for name, rate in benchmark.stage_rates(listed, config, batch_size).items():
         stages.add_row(name, f"{rate:.0f}", f"{1000 / rate:.2f}")
     console.print(stages)
-    table = Table("", *loaders, "ratio", title=f"images/s, {workers} workers, batches of {batch_size}")
+    table = Table("", *loaders, title=f"images/s, {workers} workers, batches of {batch_size}")
     for state in ("cold", "warm"):
         rates = []
         for dataset in loaders.values():
             if state == "cold":
-                benchmark.forget(listed)
+                benchmark.forget(listed, config.cache)
             rates.append(benchmark.loader_rate(dataset, len(listed), batch_size, workers))
-        table.add_row(state, *(f"{rate:.0f}" for rate in rates), f"{rates[0] / rates[1]:.2f}")
+        table.add_row(state, f"{rates[0]:.0f}", *(f"{rate:.0f} ({rate / rates[0]:.2f} x)" for rate in rates[1:]))
     console.print(table)
 
 

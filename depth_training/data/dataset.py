@@ -15,7 +15,8 @@ from torchvision import tv_tensors
 from depth_training.config import DataConfig
 from depth_training.data.augmentation import build_augmentation
 from depth_training.data.intrinsics import Intrinsics
-from depth_training.data.pairs import Pair, metres, read_pair, read_stored_pair
+from depth_training.data.pair_cache import read_cached_pair
+from depth_training.data.pairs import Pair, metres, read_pair
 from depth_training.data.virtual_camera import IMAGENET_MEAN_RGB, VirtualCamera, choose_window, render_view
 
 
@@ -95,7 +96,7 @@ class TrainingPairs(Dataset):
     def __getitem__(self, item: int) -> tuple[Tensor, Tensor]:
         """Read, crop and augment one pair with torch's random numbers."""
         pair, config = self.pairs[item], self.config
-        image_bgr, depth_mm = read_stored_pair(pair)
+        image_bgr, depth_mm = read_cached_pair(pair, config.cache)
         k = source_matrix(pair, config, depth_mm.shape)
         border = self.draw_border()
         if border < config.border:

@@ -69,7 +69,28 @@ def training_and_validation_pairs(config: DataConfig, seed: int) -> tuple[list[P
     Raises:
         PairsError: A file cannot be used, or one side would be empty.
     """
-    pairs = read_pairs(Path(config.pairs))
+    pairs, _ = pairs_and_test_pairs(config, seed)
     if config.validation_pairs:
         return pairs, read_pairs(Path(config.validation_pairs))
     return split_pairs(pairs, config.split, config.validation_share, seed)
+
+
+def pairs_and_test_pairs(config: DataConfig, seed: int) -> tuple[list[Pair], list[Pair]]:
+    """The pairs that training and validation share, and those that neither sees (``test_share``).
+
+    Raises:
+        PairsError: As :func:`training_and_validation_pairs`.
+    """
+    pairs = read_pairs(Path(config.pairs))
+    return split_pairs(pairs, config.split, config.test_share, seed) if config.test_share else (pairs, [])
+
+
+def replayed_and_test_pairs(config: DataConfig, seed: int) -> tuple[list[Pair], list[Pair]]:
+    """The pairs of the base set to replay, and those of it held apart to see what is forgotten; none without one.
+
+    Raises:
+        PairsError: As :func:`training_and_validation_pairs`.
+    """
+    if not config.replay_pairs:
+        return [], []
+    return split_pairs(read_pairs(Path(config.replay_pairs)), config.split, config.replay_test_share, seed)

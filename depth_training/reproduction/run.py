@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
-import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,11 +15,16 @@ from filelock import FileLock, Timeout
 
 from depth_training.checkpoint import RunError
 from depth_training.config import TrainingConfig, load_config
+from depth_training.files import write_whole
 from depth_training.reproduction.experiments import Experiment
 
 RESULT = "result.json"
-# Where things lie, and how many processes load them, is no part of what was run; the split files are checked apart.
-FREE_KEYS = ("data.pairs", "data.validation_pairs", "data.workers")
+# Where things lie, how many processes work and how often they save is no part of what was run; the split files are
+# checked apart.
+FREE_KEYS = (
+    "data.pairs", "data.validation_pairs", "data.workers", "data.cache", "optimiser.checkpoint_steps",
+    "machine.accelerator", "machine.devices", "machine.nodes",
+)  # fmt: skip
 
 Train = Callable[[TrainingConfig, Path, bool], Path]
 Judge = Callable[[Experiment, TrainingConfig, Path], dict[str, Any]]
@@ -111,7 +115,7 @@ def run_experiments(
 
     Raises:
         RunError: An experiment has other settings than before; said before any training.
-        KeyboardInterrupt: Stopped by the user; the next call goes on from the last whole epoch.
+        KeyboardInterrupt: Stopped by the user; the next call goes on from the last checkpoint.
     """
     for experiment, config in zip(experiments, configs, strict=True):
         refuse_changed_settings(run_folder(output, experiment), config)
@@ -143,10 +147,3 @@ def _train_until_done(train: Train, config: TrainingConfig, run: Path) -> None:
         if isinstance(error.__context__, KeyboardInterrupt):
             raise KeyboardInterrupt from error
         raise
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Write a file that is there whole or not at all, however the process ends."""
-    part = path.with_name(f"{path.name}.part")
-    part.write_text(text, encoding="utf-8")
-    os.replace(part, path)

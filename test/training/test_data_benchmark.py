@@ -49,11 +49,13 @@ def test_too_few_images_to_time_are_refused(pairs_csv):
         loader_rate(dataset, 12, 8, 2)
 
 
-def test_the_command_compares_both_loaders_cold_and_warm(pairs_csv: Path):
-    result = CliRunner().invoke(
-        app, ["benchmark-data", "--pairs", str(pairs_csv), "--workers", "0", "--batch-size", "2"]
-    )
+@pytest.mark.parametrize("cached", [False, True], ids=["decoding", "cached"])
+def test_the_command_compares_the_loaders_cold_and_warm(pairs_csv: Path, tmp_path, cached):
+    arguments = ["benchmark-data", "--pairs", str(pairs_csv), "--workers", "0", "--batch-size", "2"]
+    result = CliRunner().invoke(app, [*arguments, *(["--cache", str(tmp_path)] if cached else [])])
     assert result.exit_code == 0, result.output
     assert "0 of 255" in result.output
     for state in ("cold", "warm"):
-        assert re.search(rf"{state}\s+│\s+\d+\s+│\s+\d+\s+│\s+\d+\.\d\d", result.output)
+        row = rf"{state}\s+│\s+\d+\s+│" + r"\s+\d+ \(\d+\.\d\d x\)\s+│" * (1 + cached)
+        assert re.search(row, result.output), result.output
+    assert len(list(tmp_path.iterdir())) == 24 * cached

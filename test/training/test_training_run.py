@@ -11,14 +11,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 
 from depth_estimation_ros.inference import load_predictor
-from depth_training.checkpoint import RunError
 from depth_training.confidence_calibration import held_apart_pairs
-from depth_training.config import TrainingConfig
 from depth_training.evaluation import Camera, evaluate_pairs, open_model
-from depth_training.training import DepthModule
 
 SMALL = [
     "network.widths=[16,12,8,8]",
@@ -174,11 +170,3 @@ def test_a_checkpoint_that_was_cut_off_is_named(tmp_path, pairs_csv, encoder_wei
     assert result.returncode == 2
     assert "cut off" in result.stdout
     assert "Traceback" not in result.stdout + result.stderr
-
-
-def test_a_loss_that_is_not_finite_ends_the_run_with_the_batch_named(encoder_weights):
-    module = DepthModule(TrainingConfig(encoder_weights=str(encoder_weights)))
-    module.loss.forward = lambda predicted_m, truth_m: {"loss": predicted_m.sum() * float("nan")}
-    batch = torch.zeros(1, 3, 64, 64, dtype=torch.uint8), torch.ones(1, 1, 64, 64)
-    with pytest.raises(RunError, match=r"nan.*batch 7.*learning_rate"):
-        module.training_step(batch, 7)

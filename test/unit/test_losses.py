@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch", reason="depth_training needs the train extr
 from torchmetrics.functional.image import structural_similarity_index_measure  # noqa: E402
 
 from depth_training.config import LossConfig  # noqa: E402
-from depth_training.losses import LogDepthLoss, build_loss, confidence_nll, gradient_l1, ssim_map  # noqa: E402
+from depth_training.losses import LOSSES, LogDepthLoss, build_loss, confidence_nll, gradient_l1, ssim_map  # noqa: E402
 
 
 @pytest.fixture
@@ -60,17 +60,61 @@ def test_windows_that_touch_an_unknown_pixel_are_left_out(depth_m):
     truth[..., 16, 20] = 0
     predicted = depth_m.clone()
     predicted[..., 16, 20] = 9.0
-    for name in ("paper", "log_depth"):
+    for name in LOSSES:
         assert build_loss(LossConfig(name=name))(predicted, truth)["loss"].item() == pytest.approx(0, abs=2e-3)
 
 
-@pytest.mark.parametrize("name", ["paper", "log_depth"])
+@pytest.mark.parametrize("name", LOSSES)
 def test_nothing_known_gives_a_finite_loss_and_gradient(name):
     predicted = torch.full((1, 1, 32, 40), 2.0, requires_grad=True)
     loss = build_loss(LossConfig(name=name))(predicted, torch.zeros(1, 1, 32, 40))["loss"]
     loss.backward()
     assert torch.isfinite(loss)
     assert torch.isfinite(predicted.grad).all()
+
+
+def test_the_inverse_loss_is_the_papers_loss_of_the_greatest_depth_over_depth(depth_m):
+    truth_m, predicted_m = depth_m.clone(), depth_m * 1.25
+    truth_m[..., :4, :] = 0
+    terms = build_loss(LossConfig(name="paper_inverse"))(predicted_m, truth_m)
+    inside = np.s_[..., 4:, :]
+    truth, predicted = 10 / depth_m[inside], 8 / depth_m[inside]
+    assert terms["depth_l1"].item() == pytest.approx((2 / depth_m[inside]).mean().item(), rel=1e-5)
+    error = (predicted - truth).numpy()
+    expected = np.abs(np.diff(error, axis=-1)).mean() + np.abs(np.diff(error, axis=-2)).mean()
+    assert terms["gradient"].item() == pytest.approx(float(expected), rel=1e-5)
+    _, similarity = structural_similarity_index_measure(
+        predicted, truth, kernel_size=11, sigma=1.5, data_range=100.0, return_full_image=True
+    )
+    assert terms["ssim"].item() == pytest.approx((1 - similarity[..., 5:-5, 5:-5]).mean().item() / 2, abs=1e-4)
+    assert terms["loss"].item() == pytest.approx(
+        0.1 * terms["depth_l1"].item() + terms["gradient"].item() + terms["ssim"].item()
+    )
+
+
+def test_inverse_depth_weighs_a_near_error_more_than_a_far_one():
+    near, far = torch.full((1, 1, 32, 40), 1.0), torch.full((1, 1, 32, 40), 8.0)
+    loss = build_loss(LossConfig(name="paper_inverse"))
+    assert loss(near + 0.2, near)["loss"] > 20 * loss(far + 0.2, far)["loss"]
+
+
+def test_the_squared_loss_is_torchs(depth_m):
+    predicted_m = depth_m.flip(-1)
+    expected = torch.nn.functional.mse_loss(predicted_m, depth_m)
+    torch.testing.assert_close(build_loss(LossConfig(name="l2"))(predicted_m, depth_m)["loss"], expected)
+
+
+def test_the_reverse_huber_loss_of_known_errors():
+    """The greatest error 5 makes c = 1: errors 0.5 and 1 cost themselves, 3 costs (9 + 1) / 2 and 5 costs 13."""
+    errors = torch.tensor([0.5, -1.0, 3.0, -5.0, 7.0])
+    truth_m = torch.tensor([6.0, 6.0, 6.0, 6.0, 0.0])
+    predicted_m = (truth_m + errors).requires_grad_()
+    loss = build_loss(LossConfig(name="reverse_huber"))
+    value = loss(predicted_m.view(1, 1, 1, 5), truth_m.view(1, 1, 1, 5))["loss"]
+    assert value.item() == pytest.approx((0.5 + 1 + 5 + 13) / 4)
+    value.backward()
+    # Slopes 1 below c and e / c above it.
+    torch.testing.assert_close(predicted_m.grad, torch.tensor([1.0, -1.0, 3.0, -5.0, 0.0]) / 4)
 
 
 def test_the_log_loss_keeps_metric_scale(depth_m):
@@ -115,5 +159,11 @@ def test_a_confidence_without_any_truth_costs_nothing():
 
 
 def test_an_unknown_loss_is_named_with_the_known_ones():
-    with pytest.raises(ValueError, match=r"'berhu'.*paper"):
+    with pytest.raises(ValueError, match=r"'berhu'.*reverse_huber"):
         build_loss(LossConfig(name="berhu"))
+
+
+def test_the_confidence_loss_of_a_depth_below_zero_is_finite():
+    """A linear head may answer one while it learns."""
+    loss = confidence_nll(torch.full((1, 1, 2, 2), 0.2), torch.full((1, 1, 2, 2), -1.0), torch.ones(1, 1, 2, 2))
+    assert torch.isfinite(loss)

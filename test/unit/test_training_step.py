@@ -4,6 +4,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="depth_training needs the train extra")
 
+from depth_training.checkpoint import RunError  # noqa: E402
 from depth_training.config import LossConfig, NetworkConfig, OptimiserConfig, TrainingConfig  # noqa: E402
 from depth_training.losses import confidence_nll  # noqa: E402
 from depth_training.training import DepthModule  # noqa: E402
@@ -32,11 +33,12 @@ def build_module(confidence: bool, **loss) -> DepthModule:
 
 
 @pytest.fixture
-def batch() -> tuple[torch.Tensor, torch.Tensor]:
+def batch() -> tuple[torch.Tensor, torch.Tensor, list[str]]:
     generator = torch.Generator().manual_seed(1)
     truth_m = 0.5 + 5 * torch.rand(2, 1, 64, 96, generator=generator)
     truth_m[:, :, :8] = 0
-    return torch.randint(0, 256, (2, 3, 64, 96), dtype=torch.uint8, generator=generator), truth_m
+    image = torch.randint(0, 256, (2, 3, 64, 96), dtype=torch.uint8, generator=generator)
+    return image, truth_m, ["a.jpg", "b.jpg"]
 
 
 def test_the_confidence_adds_its_weighted_likelihood_to_the_loss_and_nothing_else(batch):
@@ -75,3 +77,22 @@ def test_validation_judges_the_depth_alone(confidence):
         depth_m = module._predict(image)[0]
     metrics = module.validation_metrics.compute()
     assert metrics["abs_rel"] == pytest.approx((depth_m.mean() / 2 - 1).abs().item(), rel=0.05)
+
+
+def test_a_loss_that_is_not_finite_names_the_images(batch):
+    module = build_module(True)
+    module.loss.forward = lambda predicted_m, truth_m: {"loss": predicted_m.sum() * float("nan")}
+    with pytest.raises(RunError, match=r"the loss is nan.*on a\.jpg, b\.jpg.*learning_rate"):
+        module.training_step(batch, 7)
+
+
+def test_a_gradient_that_is_not_finite_stops_before_the_weights_move(batch):
+    """A finite loss may have one: the slope of a square root at 0."""
+    module = build_module(True)
+    optimiser = module.configure_optimizers()
+    module.loss.forward = lambda predicted_m, truth_m: {"loss": (predicted_m * 0).sqrt().sum()}
+    loss = module.training_step(batch, 0)
+    assert torch.isfinite(loss)
+    loss.backward()
+    with pytest.raises(RunError, match=r"the gradient is nan.*on a\.jpg, b\.jpg"):
+        module.on_before_optimizer_step(optimiser)

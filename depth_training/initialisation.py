@@ -1,0 +1,85 @@
+"""Starting from a trained network: its weights, architecture and training camera hold, whatever the settings say."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from pathlib import Path
+
+from depth_estimation_ros.inference.contract import ModelContract
+from depth_training.checkpoint import load_checkpoint
+from depth_training.config import ConfigError, DataConfig, NetworkConfig, TrainingConfig, load_config
+from depth_training.data.dataset import training_focal
+from depth_training.network.depth_network import DepthNetwork
+
+BUNDLED = Path(__file__).parent / "models"
+# What training does with the layers; everything else of the network is in its weights.
+FREE_KEYS = ("freeze_encoder", "frozen_stages", "drop_path")
+
+
+def find_checkpoint(init: str) -> Path:
+    """The file of a bundled name, such as ``default``, or of a path.
+
+    Raises:
+        ConfigError: It is neither.
+    """
+    path, bundled = Path(init), BUNDLED / f"{init}.safetensors"
+    if path.is_file() or bundled.is_file():
+        return path if path.is_file() else bundled
+    names = ", ".join(sorted(file.stem for file in BUNDLED.glob("*.safetensors")))
+    raise ConfigError(f"--init {init} is neither a bundled checkpoint ({names}) nor a .safetensors file: give one")
+
+
+def resolve_config(preset: Path | None, overrides: list[str], init: str) -> TrainingConfig:
+    """Settings of a run that starts from a checkpoint: the network and the training camera are the checkpoint's.
+
+    Args:
+        preset: As :func:`load_config` takes it.
+        overrides: Likewise.
+        init: Bundled name or path.
+
+    Raises:
+        CheckpointError: The checkpoint cannot be used.
+        ConfigError: Preset or overrides want another network or another training camera.
+    """
+    network, contract = load_checkpoint(find_checkpoint(init))
+    base = TrainingConfig(init=init, network=network.config, data=_data_of(contract))
+    config = load_config(preset, overrides, base)
+    _refuse_another_network(network.config, config.network, init)
+    _refuse_another_camera(contract, config.data, init)
+    return config
+
+
+def _data_of(contract: ModelContract) -> DataConfig:
+    data = DataConfig(native_height=contract.input.native_height, native_width=contract.input.native_width)
+    if contract.training_fx and contract.training_fy:
+        data.fx = contract.training_fx * data.camera_width / data.native_width
+        data.fy = contract.training_fy * data.camera_height / data.native_height
+    return data
+
+
+def _refuse_another_network(has: NetworkConfig, asked: NetworkConfig, init: str) -> None:
+    before, now = dataclasses.asdict(has), dataclasses.asdict(asked)
+    changed = [key for key in before if before[key] != now[key] and key not in FREE_KEYS]
+    if changed:
+        raise ConfigError(
+            f"{', '.join(f'network.{key}={now[key]}' for key in changed)} contradicts the checkpoint {init}, which has "
+            f"{', '.join(str(before[key]) for key in changed)}: leave it out, or train without --init"
+        )
+
+
+def _refuse_another_camera(contract: ModelContract, data: DataConfig, init: str) -> None:
+    size = (contract.input.native_height, contract.input.native_width)
+    focal, trained = training_focal(data), (contract.training_fx, contract.training_fy)
+    same = all(has is None or math.isclose(has, asked, rel_tol=1e-3) for has, asked in zip(trained, focal, strict=True))
+    if (data.native_height, data.native_width) != size or not same:
+        raise ConfigError(
+            f"the training camera of {init} has {size[1]}x{size[0]} pixels and focal lengths {trained}, the settings "
+            f"ask for {data.native_width}x{data.native_height} and {focal}: leave data.native_height, "
+            "data.native_width, data.fx and data.fy out; another camera's focal length belongs to its pairs (fx, fy)"
+        )
+
+
+def load_weights(network: DepthNetwork, init: str) -> None:
+    """Give a network the weights of a checkpoint of the same architecture, in place."""
+    network.load_state_dict(load_checkpoint(find_checkpoint(init))[0].state_dict())

@@ -1,0 +1,135 @@
+"""What the settings promise is done: clipping, averaged weights, precision, early stopping, and what is logged."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import load_file
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from depth_training import callbacks, training
+from depth_training.config import load_config
+
+SMALL = [
+    "network.widths=[16,12,8,8]",
+    "data.height=64",
+    "data.width=96",
+    "data.native_height=72",
+    "data.native_width=96",
+    "data.workers=0",
+    "data.validation_share=0.3",
+    "optimiser.batch_size=2",
+    "machine.accelerator=cpu",
+]
+
+
+@pytest.fixture
+def train(tmp_path, pairs_csv, encoder_weights):
+    def run(*settings: str, resume: bool = False) -> Path:
+        fixed = [f"data.pairs={pairs_csv}", f"encoder_weights={encoder_weights}"]
+        training.train(load_config(None, [*SMALL, *fixed, *settings]), tmp_path / "run", resume)
+        return tmp_path / "run"
+
+    return run
+
+
+def test_gradients_are_clipped_and_the_averaged_weights_are_kept(train, monkeypatch):
+    """Oracles: the norm of what the optimiser sees, and the average of its weights taken here."""
+    norms, average, decay = [], {}, 0.5
+    configure = training.DepthModule.configure_optimizers
+
+    def watched(self):
+        optimiser = configure(self)
+
+        def after(*_):
+            gradients = [p.grad for p in self.parameters() if p.grad is not None]
+            norms.append(torch.cat([gradient.flatten() for gradient in gradients]).norm().item())
+            for name, weight in self.network.named_parameters():
+                past = average.get(name, weight.detach())
+                average[name] = decay * past + (1 - decay) * weight.detach()
+
+        optimiser.register_step_post_hook(after)
+        return optimiser
+
+    monkeypatch.setattr(training.DepthModule, "configure_optimizers", watched)
+    # Nothing is held apart: the last epoch is kept.
+    run = train("data.validation_share=0", "optimiser.epochs=2", "optimiser.clip_norm=0.01", "optimiser.ema_decay=0.5")
+    assert len(norms) == 12
+    assert norms == pytest.approx([0.01] * 12, rel=1e-3)
+    kept = load_file(run / "model.safetensors")
+    for name, expected in average.items():
+        torch.testing.assert_close(kept[name], expected, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("frozen", ["true", "false"])
+def test_a_run_moves_no_statistics_of_the_encoder(train, encoder_weights, frozen):
+    run = train("optimiser.epochs=1", f"network.freeze_encoder={frozen}")
+    before, after = load_file(encoder_weights), load_file(run / "model.safetensors")
+    statistics = [name for name in before if name.startswith("features") and "running" in name]
+    assert len(statistics) == 104
+    for name in statistics:
+        assert torch.equal(after[f"encoder.{name}"], before[name]), name
+    moved = not torch.equal(after["encoder.features.18.0.weight"], before["features.18.0.weight"])
+    assert moved == (frozen == "false")
+
+
+@pytest.mark.parametrize(("precision", "dtype"), [("32-true", torch.float32), ("bf16-mixed", torch.bfloat16)])
+def test_mixed_precision_computes_in_half_and_keeps_whole_weights(train, monkeypatch, precision, dtype):
+    seen = set()
+    predict = training.DepthModule._predict
+
+    def watched(self, image):
+        handle = self.network.decoder.register_forward_hook(lambda module, inputs, output: seen.add(output.dtype))
+        try:
+            return predict(self, image)
+        finally:
+            handle.remove()
+
+    monkeypatch.setattr(training.DepthModule, "_predict", watched)
+    monkeypatch.setattr(training, "validate", lambda module, loader: {})  # it judges in whole precision
+    run = train("optimiser.epochs=1", f"optimiser.precision={precision}")
+    assert seen == {dtype}
+    assert {weight.dtype for weight in load_file(run / "model.safetensors").values()} <= {torch.float32, torch.int64}
+
+
+def epochs_of(run: Path) -> list[int]:
+    logs = sorted(run.glob("logs/version_*/metrics.csv"))
+    return pd.concat(pd.read_csv(log) for log in logs).dropna(subset=["val/abs_rel"])["epoch"].tolist()
+
+
+def test_a_run_without_progress_stops_early_and_a_restart_does_not_take_it_up_again(train):
+    """With a rate of 0 no epoch is better than the first."""
+    settings = ("optimiser.epochs=6", "optimiser.early_stopping=2", "optimiser.learning_rate=0")
+    assert epochs_of(train(*settings)) == [0, 1, 2]
+    assert epochs_of(train(*settings, resume=True)) == [0, 1, 2]
+
+
+def test_losses_metrics_rates_and_pictures_are_logged(train):
+    run = train("optimiser.epochs=2", "optimiser.schedule=one_cycle", "network.confidence=true")
+    events = EventAccumulator(str(run / "tensorboard")).Reload()
+    scalars = set(events.Tags()["scalars"])
+    assert {"train/loss", "train/ssim", "train/confidence", "val/abs_rel", "val/rmse", "val/delta1"} <= scalars
+    assert [event.step for event in events.Scalars("val/abs_rel")] == [3, 7]
+    table = pd.read_csv(run / "logs" / "version_0" / "metrics.csv")
+    logged = [event.value for event in events.Scalars("val/abs_rel")]
+    assert table["val/abs_rel"].dropna().tolist() == pytest.approx(logged, rel=1e-5)
+    assert any(name.startswith("lr-AdamW") for name in scalars)
+    assert {f"validation/{place}" for place in range(2)} <= set(events.Tags()["images"])
+    picture = events.Images("validation/0")[-1]
+    assert (picture.height, picture.width) == (72, 3 * 96)
+
+
+def test_an_example_shows_the_image_and_both_depths_on_one_scale():
+    image = torch.full((1, 3, 4, 6), 200, dtype=torch.uint8)
+    truth_m = torch.full((1, 1, 8, 12), 2.0)
+    truth_m[..., :6] = 1.0
+    truth_m[..., :2, :] = 0
+    (panel,) = callbacks.example_panels(image, truth_m, truth_m.clamp(min=1))
+    assert panel.shape == (4, 18, 3)
+    pixels, truth, predicted = np.split(panel, 3, axis=1)
+    assert (pixels == 200).all()
+    assert (truth[0] == 0).all()  # unknown
+    assert (truth[1:] == predicted[1:]).all()
+    assert (truth[1:, 0] != truth[1:, -1]).any()
