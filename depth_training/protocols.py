@@ -125,7 +125,9 @@ def _span(span: Span) -> str:
 
 def nearest(size: int, wanted: int) -> np.ndarray:
     """Which of ``size`` pixels PIL's nearest-pixel resize to ``wanted`` takes: (wanted,) int."""
-    return np.floor((np.arange(wanted) + 0.5) * (size / wanted)).astype(int)
+    step = size / wanted
+    # PIL adds steps up one by one, which decides where a place falls between two pixels.
+    return np.floor(np.cumsum([step / 2] + [step] * (wanted - 1))).astype(int)
 
 
 def _fastdepth_places(size: int, resized: int, cropped: int, sampled: int) -> tuple[int, ...]:

@@ -9,6 +9,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import torch
+from onnx import numpy_helper
 from torch.utils.flop_counter import FlopCounterMode
 
 from depth_estimation_ros.inference.torch_backend import load_program
@@ -47,16 +48,20 @@ def _program_multiply_adds(module: torch.nn.Module, size: tuple[int, int]) -> in
 
 
 def onnx_parameters(model: onnx.ModelProto) -> int:
-    """Floating-point numbers among a graph's initialisers, without BatchNorm's statistics, which are not learnt.
+    """Floating-point numbers among a graph's initialisers that can have been learnt.
 
-    Single numbers are settings, not weights.
+    BatchNorm's statistics are not; nor are single numbers, which are settings, and tensors of zeros, which exporters
+    give to convolutions without a bias.
     """
     statistics = {name for node in model.graph.node if node.op_type == "BatchNormalization" for name in node.input[3:]}
     floats = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE, onnx.TensorProto.BFLOAT16)
     return sum(
         int(np.prod(tensor.dims))
         for tensor in model.graph.initializer
-        if tensor.data_type in floats and np.prod(tensor.dims) > 1 and tensor.name not in statistics
+        if tensor.data_type in floats
+        and np.prod(tensor.dims) > 1
+        and tensor.name not in statistics
+        and numpy_helper.to_array(tensor).any()
     )
 
 

@@ -54,7 +54,7 @@ def given_cameras(
         hfov_deg: Of cameras that are not known otherwise.
 
     Raises:
-        InputError: Values that no camera has, or a part without ``fx``.
+        InputError: Values that no camera has, a part without ``fx``, or a CSV file without it.
         PairsError: A CSV file that cannot be used.
     """
     if fx is None and any(value is not None for value in (fy, cx, cy)):
@@ -66,7 +66,9 @@ def given_cameras(
         raise InputError(f"--hfov {hfov_deg:g}: a horizontal field of view lies between 0 and 180 degrees")
     by_name = {}
     if csv is not None:
-        table = read_table(csv, ("image", "fx"))
+        table = read_table(csv, ("image",))
+        if "fx" not in table.columns:
+            raise InputError(f"{csv} lacks the column fx: name focal lengths in pixels in it, or give --fx")
         cameras = zip(table["image"], read_intrinsics(table, csv), strict=True)
         by_name = {Path(image).name: camera for image, camera in cameras if camera is not None}
     common = None if fx is None or fy is None else Intrinsics(fx, fy, cx, cy)
