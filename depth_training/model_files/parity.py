@@ -48,7 +48,7 @@ def parity_sizes(contract: ModelContract) -> dict[str, tuple[int, int]]:
     pixels = given.native_height * given.native_width
     sizes = {"native": (given.native_height, given.native_width)}
     for name, (rows, columns) in ASPECTS.items():
-        scale = (pixels / (rows * columns)) ** 0.5
+        scale = max((pixels / (rows * columns)) ** 0.5, given.size_least / min(rows, columns))
         sizes[name] = (_rounded(rows * scale, given.size_multiple), _rounded(columns * scale, given.size_multiple))
     sizes["odd"] = (given.native_height - 1, given.native_width - 3)
     within = {}

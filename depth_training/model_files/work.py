@@ -50,10 +50,11 @@ def _program_multiply_adds(module: torch.nn.Module, size: tuple[int, int]) -> in
 def onnx_parameters(model: onnx.ModelProto) -> int:
     """Floating-point numbers among a graph's initialisers that can have been learnt.
 
-    BatchNorm's statistics are not; nor are single numbers, which are settings, and tensors of zeros, which exporters
-    give to convolutions without a bias.
+    BatchNorm's statistics are not; nor are single numbers, which are settings, and the zeros that exporters give to
+    convolutions without a bias.
     """
     statistics = {name for node in model.graph.node if node.op_type == "BatchNormalization" for name in node.input[3:]}
+    biases = {name for node in model.graph.node if node.op_type in CONVOLUTIONS for name in node.input[2:]}
     floats = (onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE, onnx.TensorProto.BFLOAT16)
     return sum(
         int(np.prod(tensor.dims))
@@ -61,7 +62,7 @@ def onnx_parameters(model: onnx.ModelProto) -> int:
         if tensor.data_type in floats
         and np.prod(tensor.dims) > 1
         and tensor.name not in statistics
-        and numpy_helper.to_array(tensor).any()
+        and not (tensor.name in biases and not numpy_helper.to_array(tensor).any())
     )
 
 
