@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.logging import RichHandler
 
+from depth_estimation_ros.inference import InferenceError
 from depth_training.checkpoint import RunError
 from depth_training.config import ConfigError, load_config
 from depth_training.data import commands as data_commands
@@ -20,7 +21,7 @@ from depth_training.prediction import command as prediction_command
 from depth_training.reproduction import command as reproduction_command
 
 # What a user can mend: shown as one sentence, status 2, no traceback.
-USER_ERRORS = (OSError, ValueError, RunError)
+USER_ERRORS = (OSError, ValueError, RunError, InferenceError)
 
 app = typer.Typer(
     no_args_is_help=True,

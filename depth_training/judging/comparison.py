@@ -90,9 +90,9 @@ def compare_tables(tables: dict[str, pd.DataFrame], reduce: str = "image") -> li
     for (name_a, a), (name_b, b) in itertools.combinations(tables.items(), 2):
         weights = a["pixels"].to_numpy()[measured] if reduce == "pooled" else None
         for metric in METRIC_NAMES:
-            values = (table[metric].to_numpy()[measured] for table in (a, b))
+            values_a, values_b = (table[metric].to_numpy()[measured] for table in (a, b))
             squared = reduce == "pooled" and metric in ROOT_METRICS
-            value, error, (low, high) = paired_difference(*values, weights=weights, squared=squared)
+            value, error, (low, high) = paired_difference(values_a, values_b, weights, squared)
             differences.append(Difference(name_a, name_b, metric, value, error, low, high))
     return differences
 

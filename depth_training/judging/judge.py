@@ -39,8 +39,7 @@ def answered_pairs(sources: Sequence[DepthSource], pairs: Sequence[Pair]) -> lis
     Raises:
         PairsError: There is none.
     """
-    missing = {name for source in sources for name in source.missing}
-    answered = [pair for pair in pairs if pair.image.name not in missing]
+    answered = [pair for pair in pairs if all(source.answers(pair) for source in sources)]
     if not answered:
         raise PairsError(
             f"no image has a prediction of each of {', '.join(source.name for source in sources)}: give folders that "

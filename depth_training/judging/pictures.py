@@ -30,7 +30,8 @@ def draw_best_median_worst(source: DepthSource, pairs: Sequence[Pair], rows: pd.
         rows: With the columns ``image`` and ``abs_rel``.
         path: A png file.
     """
-    order = rows["abs_rel"].argsort().to_numpy()[: rows["abs_rel"].notna().sum()]  # NaN sorts last
+    abs_rel = rows["abs_rel"].to_numpy()
+    order = np.argsort(abs_rel)[: np.count_nonzero(~np.isnan(abs_rel))]  # NaN sorts last
     examples = []
     for label, row in (("best", order[0]), ("median", order[len(order) // 2]), ("worst", order[-1])):
         image_rgb, truth_m = read_pair(pairs[row])

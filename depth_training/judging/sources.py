@@ -31,13 +31,18 @@ class DepthSource(Interface):
 
     Attributes:
         name: What tables call it.
-        model_name: What files call it: a model's own name.
         missing: Names of the images for which it has no answer.
     """
 
     name: str
-    model_name: str
     missing: list[str]
+
+    @property
+    def model_name(self) -> str:
+        """What files call it: a model's own name."""
+
+    def answers(self, pair: Pair) -> bool:
+        """Whether it can be asked for this pair."""
 
     def predict(self, pair: Pair, image_rgb: np.ndarray) -> Prediction:
         """Planes of the image's (H, W)."""
@@ -60,6 +65,10 @@ class ModelSource:
     def model_name(self) -> str:
         """The contract's."""
         return self.predictor.contract.name
+
+    def answers(self, pair: Pair) -> bool:
+        """Always."""
+        return True
 
     def predict(self, pair: Pair, image_rgb: np.ndarray) -> Prediction:
         """As :func:`predict_under`, by the pair's camera."""
@@ -87,6 +96,10 @@ class FolderSource:
         self._resized: Counter[tuple[int, int]] = Counter()
         self._check_unit([pair for pair in pairs if pair.image in self._files])
         self._resized.clear()
+
+    def answers(self, pair: Pair) -> bool:
+        """Whether there is a file for it."""
+        return pair.image in self._files
 
     def predict(self, pair: Pair, image_rgb: np.ndarray) -> Prediction:
         """The file's depth, brought to the image's size."""

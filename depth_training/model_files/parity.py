@@ -11,7 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from depth_estimation_ros.inference import ModelContract, Predictor
+from depth_estimation_ros.inference import InferenceError, ModelContract, Predictor
 from depth_training.evaluation import open_model
 from depth_training.export import ExportError, export_checkpoint
 
@@ -81,13 +81,16 @@ def compare_models(reference: Predictor, exported: Predictor) -> list[SizeParity
     """Compare two models of one contract at each of :func:`parity_sizes`.
 
     Raises:
-        InferenceError: One of them does not run at a size that the contract allows.
+        ExportError: One of them does not run at one of the sizes.
     """
     result = []
     for name, (height, width) in parity_sizes(reference.contract).items():
         greatest, of_depth = 0.0, []
         for image_rgb in probe_images(height, width):
-            expected, actual = reference.predict(image_rgb), exported.predict(image_rgb)
+            try:
+                expected, actual = reference.predict(image_rgb), exported.predict(image_rgb)
+            except InferenceError as error:
+                raise ExportError(f"no file was written, for it does not run at {width}x{height} ({error})") from error
             of_depth.append(np.abs(actual.depth_m / expected.depth_m - 1))
             greatest = max(greatest, float(of_depth[-1].max()))
             if expected.log_depth_sigma is not None and actual.log_depth_sigma is not None:
@@ -110,7 +113,8 @@ def export_compared(
         bound: Greatest relative difference at any pixel.
 
     Raises:
-        ExportError: Another ending, or a difference above the bound; ``output`` is not written then.
+        ExportError: Another ending, a size that does not run, or a difference above the bound; ``output`` is not
+            written then.
         CheckpointError: The checkpoint cannot be used.
     """
     output.parent.mkdir(parents=True, exist_ok=True)
