@@ -96,6 +96,7 @@ def contract_rows(contract: ModelContract) -> Rows:
     sizes = f"any multiple of {given.size_multiple} from {given.size_least} to {given.size_most} pixels a side"
     if given.fixed_size is not None:
         sizes = f"{given.fixed_size[1]}x{given.fixed_size[0]} only"
+    seen = f"{given.zoom_range[0]:g} to {given.zoom_range[1]:g} times the training camera's focal length"
     return [
         ("name", contract.name),
         ("encoder", contract.encoder),
@@ -109,6 +110,7 @@ def contract_rows(contract: ModelContract) -> Rows:
         ("resized by", given.resize_filter),
         ("native size", f"{given.native_width}x{given.native_height}"),
         ("sizes", sizes),
+        ("trained at", seen),
         ("answers", answer),
         ("output stride", f"{taken.stride} input pixels"),
         ("depth range", f"{taken.least_depth_m:g} to {taken.greatest_depth_m:g} m"),

@@ -45,7 +45,9 @@ def checkpoint(tmp_path_factory):
     torch.manual_seed(0)
     network_config = NetworkConfig(widths=[16, 12, 8, 8], light_decoder=True, head="log_depth", confidence=True)
     config = TrainingConfig(
-        name="small", network=network_config, data=DataConfig(pairs="some/train.csv", native_height=72, native_width=96)
+        name="small",
+        network=network_config,
+        data=DataConfig(pairs="some/train.csv", native_height=72, native_width=96, zoom=0.5, zoom_least=0.75),
     )
     network = DepthNetwork(network_config).train()
     with torch.no_grad():
