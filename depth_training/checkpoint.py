@@ -16,8 +16,8 @@ from depth_estimation_ros.inference.contract import FORMAT_VERSION, InputContrac
 from depth_estimation_ros.inference.model_file import CONTRACT_KEY
 from depth_training.config import NetworkConfig, TrainingConfig
 from depth_training.files import write_whole
-from depth_training.metrics import NYU_EIGEN
 from depth_training.network.depth_network import DepthNetwork
+from depth_training.protocols import NYU_EIGEN
 
 NETWORK_KEY = "depth_training.network"
 LICENCE = "Apache-2.0"

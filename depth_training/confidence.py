@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from depth_training.metrics import NYU_EIGEN, Protocol
+from depth_training.protocols import NYU_EIGEN, Protocol
 
 REMOVED_SHARES = np.arange(20) / 20  # 0, 5, ..., 95 %
 #: Share of a normal distribution within one standard deviation.
@@ -78,15 +78,15 @@ def known_pixels(
     Raises:
         ValueError: A size other than the protocol's.
     """
-    size = (protocol.height, protocol.width)
     shapes = [plane.shape for plane in (predicted_m, log_depth_sigma, truth_m)]
-    if any(shape != size for shape in shapes):
+    if len(set(shapes)) > 1 or not protocol.fits(*truth_m.shape):
+        size = (protocol.height, protocol.width)
         raise ValueError(f"depth, sigma and truth are {shapes} and must all be {size} under {protocol.name}: resize")
-    window = (slice(*protocol.rows), slice(*protocol.columns))
-    truth = truth_m[window]
-    known = (truth > protocol.least_depth_m) & (truth < protocol.greatest_depth_m)
-    predicted = np.clip(predicted_m[window][known], protocol.least_depth_m, protocol.greatest_depth_m)
-    return predicted.astype(np.float64), log_depth_sigma[window][known].astype(np.float64), truth[known].astype(float)
+    truth = protocol.compared(truth_m)
+    known = protocol.known(truth)
+    predicted = np.clip(protocol.compared(predicted_m)[known], *protocol.bounds_m)
+    sigma = protocol.compared(log_depth_sigma)[known]
+    return predicted.astype(np.float64), sigma.astype(np.float64), truth[known].astype(np.float64)
 
 
 def errors_in_sigmas(predicted_m: np.ndarray, log_depth_sigma: np.ndarray, truth_m: np.ndarray) -> np.ndarray:

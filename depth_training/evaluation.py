@@ -17,10 +17,11 @@ from depth_estimation_ros.inference.preprocessing import resize_image
 from depth_training.checkpoint import NetworkBackend, load_checkpoint
 from depth_training.confidence import CONFIDENCE_NAMES, confidence_metrics
 from depth_training.data.pairs import Pair, read_pair
-from depth_training.metrics import METRIC_NAMES, NYU_EIGEN, Protocol, per_image_metrics
+from depth_training.intervals import means_and_intervals
+from depth_training.metrics import METRIC_NAMES, per_image_means, rooted
+from depth_training.protocols import NYU_EIGEN, Protocol, ProtocolError
 
 CHECKPOINT_SUFFIX = ".safetensors"
-BOOTSTRAP_SAMPLES = 2000
 
 
 @dataclass(frozen=True)
@@ -87,6 +88,45 @@ def predict_depth(predictor: Predictor, image_rgb: np.ndarray, camera: Camera) -
     return predict_at_image_size(predictor, image_rgb, camera).depth_m
 
 
+def predict_under(predictor: Predictor, image_rgb: np.ndarray, camera: Camera, protocol: Protocol) -> Prediction:
+    """What a model answers when it is shown an image as a protocol shows it.
+
+    Args:
+        predictor: Any opened model.
+        image_rgb: (H, W, 3) uint8, of the protocol's size.
+        camera: That took it.
+        protocol: What is seen of the image, and whether its mirror image is asked too.
+
+    Returns:
+        Planes of (H, W) float32, NaN where the protocol shows nothing.
+    """
+    if protocol.black_outside is not None:
+        inside = tuple(slice(*span) for span in protocol.black_outside)
+        blackened = np.zeros_like(image_rgb)
+        blackened[inside] = image_rgb[inside]
+        image_rgb = blackened
+    window = protocol.crop if protocol.sees_crop_only else (slice(None), slice(None))
+    seen_rgb = np.ascontiguousarray(image_rgb[window])
+    prediction = predict_at_image_size(predictor, seen_rgb, camera)
+    depth_m, sigma = prediction.depth_m, prediction.log_depth_sigma
+    if protocol.flip_average:
+        mirrored = predict_at_image_size(predictor, np.ascontiguousarray(seen_rgb[:, ::-1]), camera)
+        depth_m = (np.clip(depth_m, *protocol.bounds_m) + np.clip(mirrored.depth_m[:, ::-1], *protocol.bounds_m)) / 2
+        if sigma is not None and mirrored.log_depth_sigma is not None:
+            sigma = (sigma + mirrored.log_depth_sigma[:, ::-1]) / 2
+    if protocol.sees_crop_only:
+        depth_m, sigma = (_in_whole_image(plane, window, image_rgb.shape[:2]) for plane in (depth_m, sigma))
+    return Prediction(depth_m, sigma)
+
+
+def _in_whole_image(plane: np.ndarray | None, window: tuple[slice, slice], size: tuple[int, ...]) -> np.ndarray | None:
+    if plane is None:
+        return None
+    whole = np.full(size, np.nan, np.float32)
+    whole[window] = plane
+    return whole
+
+
 def evenly_spread(pairs: Sequence[Pair], most: int | None) -> list[Pair]:
     """Pick at most so many pairs, evenly over the list, since neighbours are often one room; None takes all."""
     if most is None or most >= len(pairs):
@@ -97,51 +137,81 @@ def evenly_spread(pairs: Sequence[Pair], most: int | None) -> list[Pair]:
 def evaluate_pairs(
     predictor: Predictor, pairs: Iterable[Pair], camera: Camera, protocol: Protocol = NYU_EIGEN
 ) -> Iterator[dict[str, float | str]]:
-    """Yield one row per pair: the image's name, every metric, and those of the confidence where the model has one.
+    """Yield one row per pair, as :func:`judge_prediction` makes it, with the image's name.
 
     Raises:
-        PairsError: A pair that cannot be read, or not of the protocol's size.
+        PairsError: A pair that cannot be read.
+        ProtocolError: A pair that is not of the protocol's size.
     """
     for pair in pairs:
-        image_rgb, depth_m = read_pair(pair)
-        predicted = predict_at_image_size(predictor, image_rgb, camera_of(pair, camera))
-        metrics = per_image_metrics(_as_batch(predicted.depth_m), _as_batch(depth_m), protocol)
-        row: dict[str, float | str] = {name: float(value) for name, value in metrics.items()}
-        if predicted.log_depth_sigma is not None:
-            row |= confidence_metrics(predicted.depth_m, predicted.log_depth_sigma, depth_m, protocol)
-        yield {"image": pair.image.name, **row}
+        image_rgb, truth_m = read_pair(pair)
+        check_size(pair, truth_m, protocol)
+        predicted = predict_under(predictor, image_rgb, camera_of(pair, camera), protocol)
+        yield {"image": pair.image.name, **judge_prediction(predicted, truth_m, protocol)}
+
+
+def check_size(pair: Pair, truth_m: np.ndarray, protocol: Protocol) -> None:
+    """Refuse a pair whose truth (H, W) is not of the protocol's size.
+
+    Raises:
+        ProtocolError: It is not.
+    """
+    height, width = truth_m.shape
+    if not protocol.fits(height, width):
+        raise ProtocolError(
+            f"{pair.depth} is {width}x{height}, and protocol {protocol.name} compares at {protocol.width}x"
+            f"{protocol.height}: choose --protocol whole-image for pairs of another camera than NYU Depth V2's"
+        )
+
+
+def judge_prediction(predicted: Prediction, truth_m: np.ndarray, protocol: Protocol) -> dict[str, float]:
+    """Every metric of one image, the number of its known ``pixels``, and the confidence's metrics where there is one.
+
+    Args:
+        predicted: Planes of (H, W).
+        truth_m: (H, W) metres.
+        protocol: Whose size they have.
+    """
+    means, pixels = per_image_means(_as_batch(predicted.depth_m), _as_batch(truth_m), protocol)
+    row = {"pixels": float(pixels), **{name: float(value) for name, value in rooted(means).items()}}
+    if predicted.log_depth_sigma is not None:
+        row |= confidence_metrics(predicted.depth_m, predicted.log_depth_sigma, truth_m, protocol)
+    return row
 
 
 def _as_batch(depth_m: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(np.ascontiguousarray(depth_m))[None, None]  # (1, 1, H, W)
 
 
-def bootstrap_interval(values: np.ndarray, seed: int = 0) -> tuple[float, float]:
-    """95 % interval of the mean over images, by resampling the images with replacement."""
-    draws = np.random.default_rng(seed).integers(0, len(values), (BOOTSTRAP_SAMPLES, len(values)))
-    low, high = np.percentile(values[draws].mean(axis=1), [2.5, 97.5])
-    return float(low), float(high)
+def summarise(rows: pd.DataFrame, model: str, protocol: Protocol = NYU_EIGEN, reduce: str = "image") -> dict:
+    """Each metric with its bootstrap interval, and what was measured how.
 
-
-def summarise(rows: pd.DataFrame, model: str, protocol: Protocol = NYU_EIGEN) -> dict:
-    """Mean of each metric with its bootstrap interval, and what was measured how.
+    Args:
+        rows: As :func:`evaluate_pairs` yields them.
+        model: Its name.
+        protocol: That the rows were made under.
+        reduce: ``image`` (mean over images) or ``pooled`` (all known pixels alike; the confidence stays per image).
 
     Returns:
         The metrics by name, ``interval95`` (low and high by name), ``images``, ``protocol`` and ``model``; where the
         model has a confidence, ``confidence`` holds its metrics and their ``interval95`` likewise.
+
+    Raises:
+        ProtocolError: Not a single image has a known pixel under the protocol.
     """
     measured = rows.dropna(subset=list(METRIC_NAMES))
+    if measured.empty:
+        raise ProtocolError(
+            f"none of {len(rows)} depth maps has a pixel that protocol {protocol.name} compares (truth between "
+            f"{protocol.least_depth_m:g} and {protocol.greatest_depth_m:g} m): check the pairs' depth"
+        )
+    weights = measured["pixels"].to_numpy() if reduce == "pooled" else None
     result = {
-        **_means_and_intervals(measured, METRIC_NAMES),
+        **means_and_intervals(measured, METRIC_NAMES, weights),
         "images": len(measured),
-        "protocol": protocol.describe(),
+        "protocol": protocol.describe(reduce),
         "model": model,
     }
     if set(CONFIDENCE_NAMES) <= set(rows.columns):
-        result["confidence"] = _means_and_intervals(measured, CONFIDENCE_NAMES)
+        result["confidence"] = means_and_intervals(measured, CONFIDENCE_NAMES)
     return result
-
-
-def _means_and_intervals(rows: pd.DataFrame, names: tuple[str, ...]) -> dict:
-    means = {name: float(rows[name].mean()) for name in names}
-    return {**means, "interval95": {name: bootstrap_interval(rows[name].to_numpy()) for name in names}}

@@ -19,9 +19,11 @@ from depth_training.data.prepare import prepare
 from depth_training.data.sources import detect_kind
 from depth_training.data.sources.bag import BagOptions, open_bag
 from depth_training.data.splits import consecutive_blocks, pairs_and_test_pairs, replayed_and_test_pairs
-from depth_training.evaluation import Camera, bootstrap_interval, evenly_spread, open_model, predict_at_image_size
+from depth_training.evaluation import Camera, evenly_spread, open_model, predict_at_image_size
 from depth_training.files import write_whole
-from depth_training.metrics import METRIC_NAMES, NYU_EIGEN, Protocol, per_image_metrics
+from depth_training.intervals import mean_and_interval
+from depth_training.metrics import METRIC_NAMES, per_image_metrics
+from depth_training.protocols import NYU_EIGEN, Protocol
 
 # Of a video's neighbouring frames the second teaches nothing new.
 SPACING_S = 0.25
@@ -128,5 +130,5 @@ def compare_before_and_after(config: TrainingConfig, before: Path, after: Path, 
 def _cell(joined: pd.DataFrame, metric: str) -> str:
     assert metric in METRIC_NAMES
     before, after = joined[f"{metric}_before"], joined[f"{metric}_after"]
-    low, high = bootstrap_interval((after - before).to_numpy())
-    return f"{before.mean():.3f}, {after.mean():.3f}, {(after - before).mean():+.3f} ({low:+.3f} to {high:+.3f})"
+    difference, (low, high) = mean_and_interval((after - before).to_numpy())
+    return f"{before.mean():.3f}, {after.mean():.3f}, {difference:+.3f} ({low:+.3f} to {high:+.3f})"

@@ -21,7 +21,7 @@ from depth_estimation_ros.inference.preprocessing import resize_image
 from depth_estimation_ros.parameters import Parameters
 from depth_training.data.pairs import Pair, read_pair
 from depth_training.evaluation import Camera
-from depth_training.metrics import NYU_EIGEN, Protocol
+from depth_training.protocols import NYU_EIGEN, Protocol
 
 #: What is asked of each camera: so much more abs_rel than the native network on the same pixels, at these zooms.
 TARGETS = ((1.10, 0.8, 1.3), (1.20, 0.7, 1.6))

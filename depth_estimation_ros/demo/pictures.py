@@ -1,4 +1,4 @@
-"""The demo's pictures and its point cloud file."""
+"""The demo's pictures."""
 
 from __future__ import annotations
 
@@ -105,29 +105,3 @@ def save_cloud_picture(path: Path, points_m: np.ndarray, rgb: np.ndarray, title:
     axes.scatter(u, v, s=edge_pt**2, c=colours / 255.0, marker="s", linewidths=0)
     figure.suptitle(f"{title}, the point cloud from beside and above", color="0.9", fontsize=11)
     figure.savefig(path, facecolor=figure.get_facecolor())
-
-
-def save_ply(path: Path, points_m: np.ndarray, rgb: np.ndarray) -> int:
-    """Write the finite points of a cloud as binary little-endian PLY with colours; return how many there are.
-
-    Args:
-        path: The file to write, .ply.
-        points_m: (H, W, 3) float32 metres in the optical frame, NaN for no point.
-        rgb: (H, W, 3) uint8.
-    """
-    known = np.isfinite(points_m).all(axis=-1)
-    vertices = np.empty(int(known.sum()), np.dtype([("position", "<f4", 3), ("colour", "u1", 3)]))
-    vertices["position"], vertices["colour"] = points_m[known], rgb[known]
-    properties = [f"property float {axis}" for axis in "xyz"] + [
-        f"property uchar {channel}" for channel in ("red", "green", "blue")
-    ]
-    header = [
-        "ply",
-        "format binary_little_endian 1.0",
-        "comment metres, camera optical frame: x right, y down, z forward",
-        f"element vertex {len(vertices)}",
-        *properties,
-        "end_header",
-    ]
-    path.write_bytes("\n".join(header).encode() + b"\n" + vertices.tobytes())
-    return len(vertices)

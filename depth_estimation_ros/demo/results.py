@@ -9,9 +9,10 @@ from typing import Any
 
 from rich.console import Console
 
-from depth_estimation_ros.demo.pictures import save_cloud_picture, save_depth_picture, save_ply
+from depth_estimation_ros.demo.pictures import save_cloud_picture, save_depth_picture
 from depth_estimation_ros.demo.recording import Recording
 from depth_estimation_ros.demo.summary import remarks, summarise, table
+from depth_estimation_ros.ply import save_ply
 
 DEPTH_PICTURES = ("depth_1.png", "depth_2.png", "depth_3.png")
 NUMBERS, CLOUD_FILE, CLOUD_PICTURE = "summary.json", "points.ply", "points.png"

@@ -48,8 +48,7 @@ class TorchBackend:
         self._torch = torch = _import_torch()
         self._device = _choose_device(torch, device)
         self.device = self._device.type
-        check_archive(path)
-        program = _load(torch, path)
+        program = load_program(path)
         self.fixed_size = _fit_to_program(contract, program, path)
         if self.device == "cuda":
             from torch.export.passes import move_to_device_pass
@@ -122,7 +121,15 @@ def _choose_device(torch: ModuleType, device: str) -> Any:
     return torch.device("cuda", index)
 
 
-def _load(torch: ModuleType, path: Path) -> Any:
+def load_program(path: Path) -> Any:
+    """Loads a `.pt2` as a `torch.export.ExportedProgram`, without ever unpickling.
+
+    Raises:
+        ModelFileError: Damaged, holds more than data, or written by another torch.
+        BackendError: torch is not installed.
+    """
+    torch = _import_torch()
+    check_archive(path)
     with _no_unpickling(), _logged_errors("torch.export") as logged:
         try:
             return torch.export.load(path)

@@ -11,7 +11,8 @@ from depth_training.config import TrainingConfig
 from depth_training.data.pairs import read_pairs
 from depth_training.evaluation import Camera
 from depth_training.files import write_whole
-from depth_training.metrics import METRIC_NAMES, NYU_EIGEN
+from depth_training.metrics import METRIC_NAMES
+from depth_training.protocols import NYU_EIGEN
 from depth_training.reproduction import paper, table_sections, tables
 from depth_training.reproduction.experiments import MOBILENET, ROWS, SQUEEZENET, Experiment, Preset
 from depth_training.reproduction.figures import ROW_RULE, choose_rows, draw_curves, draw_maps, predict_rows

@@ -29,8 +29,9 @@ from depth_training.confidence_calibration import CalibrationError, calibrate_ch
 from depth_training.config import DataConfig, NetworkConfig, TrainingConfig, save_config  # noqa: E402
 from depth_training.data.pairs import Pair, read_pairs  # noqa: E402
 from depth_training.evaluation import Camera, evaluate_pairs, evenly_spread, open_model, summarise  # noqa: E402
-from depth_training.metrics import METRIC_NAMES, NYU_EIGEN  # noqa: E402
+from depth_training.metrics import METRIC_NAMES  # noqa: E402
 from depth_training.network.depth_network import ConfidenceHead, DepthNetwork  # noqa: E402
+from depth_training.protocols import NYU_EIGEN  # noqa: E402
 
 CAMERA = Camera(518.8579, 519.4696)
 

@@ -12,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from depth_estimation_ros.demo.frames import SourceFrame
-from depth_estimation_ros.demo.pictures import save_cloud_picture, save_depth_picture, save_ply, view_points
+from depth_estimation_ros.demo.pictures import save_cloud_picture, save_depth_picture, view_points
 from depth_estimation_ros.demo.recording import Recording, SentImage
 from depth_estimation_ros.demo.summary import relative_error, remarks, summarise, truth_at
+from depth_estimation_ros.ply import save_ply
 
 
 @pytest.fixture

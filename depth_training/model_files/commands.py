@@ -1,0 +1,132 @@
+"""The commands about finished models: ``export``, ``info`` and ``calibrate-confidence``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import cv2
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from depth_training.data.pairs import read_pairs
+
+NYU_FX, NYU_FY = 518.8579, 519.4696
+
+console = Console()
+
+
+def export(
+    checkpoint: Annotated[Path, typer.Argument(help="model.safetensors of a run.")],
+    output: Annotated[
+        Path, typer.Argument(help="A file ending in .onnx (ONNX Runtime), .pt2 (PyTorch, for CUDA) or .safetensors.")
+    ],
+    half: Annotated[bool, typer.Option(help="Store large weights as float16: half the file, same computation.")] = True,
+    metrics: Annotated[Path | None, typer.Option(help="JSON of `evaluate` to record in the contract.")] = None,
+    card: Annotated[bool, typer.Option(help="Write a model card (Markdown) beside the file.")] = True,
+) -> None:
+    """Export a checkpoint for the robot, with everything the runtime must know inside the file.
+
+    The file is compared with the checkpoint at its native size, at other aspect ratios and at odd sizes. Where depth
+    differs by more than 2 % at any pixel, it is refused and no file is left.
+    """
+    from depth_training.model_files.description import describe_model
+    from depth_training.model_files.model_card import card_path, model_card
+    from depth_training.model_files.parity import BOUND, export_compared
+
+    found = export_compared(checkpoint, output, half, _read_metrics(metrics))
+    table = Table("size", "", "greatest difference", "99 % of pixels within", title="against the checkpoint in PyTorch")
+    for size in found:
+        percent = (f"{100 * value:.3f} %" for value in (size.greatest, size.percentile99))
+        table.add_row(f"{size.width}x{size.height}", size.name, *percent)
+    console.print(table)
+    worst = max(size.greatest for size in found)
+    console.print(f"greatest relative difference {100 * worst:.3f} %, allowed {100 * BOUND:g} %", highlight=False)
+    console.print(f"{output}: {output.stat().st_size / 1e6:.1f} MB", soft_wrap=True)
+    described = describe_model(str(output))
+    if card and described.contract is not None:
+        card_path(output).write_text(model_card(output, described.contract, found))
+        console.print(f"model card: {card_path(output)}", soft_wrap=True)
+
+
+def _read_metrics(path: Path | None) -> dict | None:
+    if path is None:
+        return None
+    try:
+        metrics = json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"{path} is no JSON ({error}): give what `evaluate --json` wrote") from error
+    if not isinstance(metrics, dict) or "protocol" not in metrics:
+        raise ValueError(f"{path} has no protocol: give what `evaluate --json` wrote")
+    return metrics
+
+
+def info(
+    model: Annotated[
+        str, typer.Argument(help="A bundled name, an .onnx, .pt2 or .safetensors file, or the folder of a run.")
+    ],
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON in place of a table.")] = False,
+) -> None:
+    """Say everything that a model file carries, how large it is and how much it computes.
+
+    Of a run's folder: how far it has come, its best validation, its settings.
+    """
+    from depth_training.model_files.description import describe_model, describe_run
+
+    if Path(model).is_dir():
+        progress, settings = describe_run(Path(model))
+        rows, problem = progress + settings, ""
+    else:
+        described = describe_model(model)
+        rows, problem = described.rows, described.problem
+    if as_json:
+        document = dict(rows) | ({"problem": problem} if problem else {})
+        console.print_json(json.dumps(document))
+        return
+    table = Table(title=model, show_header=False)
+    for name, value in rows:
+        table.add_row(name, value)
+    console.print(table, highlight=False, markup=False)
+    if problem:
+        console.print(f"no usable contract: {problem}", style="yellow", highlight=False, soft_wrap=True, markup=False)
+
+
+def calibrate_confidence(
+    checkpoint: Annotated[Path, typer.Argument(help="model.safetensors of a run with network.confidence=true.")],
+    pairs: Annotated[
+        Path | None,
+        typer.Option(
+            help="CSV file of images held apart from training. Left out: what the run itself held apart, "
+            "by the config.yaml beside the checkpoint."
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="Where to write. Left out: NAME_calibrated.safetensors beside the checkpoint.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Use so many of the pairs, evenly spread.")] = None,
+    fx: Annotated[
+        float, typer.Option(help="Focal length of the images, pixels; the default is NYU Depth V2's.")
+    ] = NYU_FX,
+    fy: Annotated[float, typer.Option(help="Likewise, vertical.")] = NYU_FY,
+) -> None:
+    """Scale a network's confidence so that 68.3 % of the errors lie within one sigma.
+
+    One factor, fitted on images that were held apart from training. The depth does not change.
+    """
+    from depth_training.confidence_calibration import calibrate_checkpoint, held_apart_pairs
+    from depth_training.evaluation import Camera, evenly_spread
+
+    cv2.setNumThreads(1)
+    listed = read_pairs(pairs) if pairs else held_apart_pairs(checkpoint.parent / "config.yaml")
+    target = output or checkpoint.with_name(f"{checkpoint.stem}_calibrated.safetensors")
+    factor = calibrate_checkpoint(checkpoint, evenly_spread(listed, limit), Camera(fx, fy), target)
+    console.print(f"{target}: sigma x {factor:.3f}")
+
+
+def register(app: Any) -> None:
+    """Add the commands to the command line."""
+    app.command()(export)
+    app.command()(info)
+    app.command()(calibrate_confidence)

@@ -1,0 +1,75 @@
+"""Which camera took an image: by option, by a CSV file, or by an assumed field of view."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from depth_training.data.intrinsics import Intrinsics
+from depth_training.data.pairs import read_intrinsics, read_table
+from depth_training.prediction.inputs import InputError
+
+
+@dataclass(frozen=True)
+class GivenCameras:
+    """What is known of the cameras, the most exact first.
+
+    Attributes:
+        by_name: Intrinsics by the image's file name.
+        common: Of all other images.
+        hfov_deg: Horizontal field of view of what is left; None where nobody says it.
+    """
+
+    by_name: Mapping[str, Intrinsics] = field(default_factory=dict)
+    common: Intrinsics | None = None
+    hfov_deg: float | None = None
+
+    def of_image(self, name: str, image_size: tuple[int, int]) -> Intrinsics | None:
+        """The camera of an image of (H, W) pixels; None where nothing is known."""
+        known = self.by_name.get(name, self.common)
+        if known is not None or self.hfov_deg is None:
+            return known
+        focal_px = image_size[1] / 2 / math.tan(math.radians(self.hfov_deg) / 2)
+        return Intrinsics(focal_px, focal_px)
+
+
+def given_cameras(
+    fx: float | None,
+    fy: float | None,
+    cx: float | None,
+    cy: float | None,
+    csv: Path | None = None,
+    hfov_deg: float | None = None,
+) -> GivenCameras:
+    """Read the options.
+
+    Args:
+        fx: Focal length in pixels at the images' size.
+        fy: Likewise, vertical; ``fx`` by default.
+        cx: Principal point; the middle by default.
+        cy: Likewise.
+        csv: With the columns ``image, fx`` and, where known, ``fy, cx, cy``, such as `prepare` writes.
+        hfov_deg: Of cameras that are not known otherwise.
+
+    Raises:
+        InputError: Values that no camera has, a part without ``fx``, or a CSV file without it.
+        PairsError: A CSV file that cannot be used.
+    """
+    if fx is None and any(value is not None for value in (fy, cx, cy)):
+        raise InputError("--fy, --cx and --cy say nothing without --fx: give it too")
+    fy = fx if fy is None else fy
+    if fx is not None and fy is not None and not (0 < fx < math.inf and 0 < fy < math.inf):
+        raise InputError(f"--fx {fx:g} --fy {fy:g}: focal lengths are pixels above zero")
+    if hfov_deg is not None and not 0 < hfov_deg < 180:
+        raise InputError(f"--hfov {hfov_deg:g}: a horizontal field of view lies between 0 and 180 degrees")
+    by_name = {}
+    if csv is not None:
+        table = read_table(csv, ("image",))
+        if "fx" not in table.columns:
+            raise InputError(f"{csv} lacks the column fx: name focal lengths in pixels in it, or give --fx")
+        cameras = zip(table["image"], read_intrinsics(table, csv), strict=True)
+        by_name = {Path(image).name: camera for image, camera in cameras if camera is not None}
+    common = None if fx is None or fy is None else Intrinsics(fx, fy, cx, cy)
+    return GivenCameras(by_name, common, hfov_deg)
