@@ -108,15 +108,15 @@ def test_a_lens_that_training_has_shown_gets_the_native_size(focal):
 @given(camera=cameras, focal=st.floats(50, 5000), low=st.floats(0.5, 1), high=st.floats(1, 2))
 def test_the_focal_length_is_brought_to_the_nearest_that_training_has_shown(camera, focal, low, high):
     height, width = camera
-    h, w = choose_network_size(model(zoom_range=(low, high), most=4096), height, width, focal, 10**7)
-    zoom = focal * math.sqrt(h * w / (height * width)) / 250.0
     at_native = focal * math.sqrt(240 * 320 / (height * width)) / 250.0
-    assume(min(h, w) > 32)
-    rounding = 1 + 2 / min(h, w)  # each side by half a pixel, the second by that of the first besides
-    assert low / rounding <= zoom <= high * rounding
     # Within the range nothing is changed, outside it no more than is needed.
     nearest = min(max(at_native, low), high)
-    assert zoom == pytest.approx(nearest, rel=rounding - 1)
+    scale = nearest * 250.0 / focal
+    assume(33 < min(camera) * scale and max(camera) * scale < 4000)
+    h, w = choose_network_size(model(zoom_range=(low, high), most=4096), height, width, focal, 4096**2)
+    zoom = focal * math.sqrt(h * w / (height * width)) / 250.0
+    # Each side is rounded to a pixel, the second one after the first.
+    assert zoom == pytest.approx(nearest, rel=1.5 / min(h, w))
 
 
 def test_the_two_training_focal_lengths_count_by_their_geometric_mean():
