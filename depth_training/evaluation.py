@@ -108,20 +108,20 @@ def predict_under(predictor: Predictor, image_rgb: np.ndarray, camera: Camera, p
     window = protocol.crop if protocol.sees_crop_only else (slice(None), slice(None))
     seen_rgb = np.ascontiguousarray(image_rgb[window])
     prediction = predict_at_image_size(predictor, seen_rgb, camera)
-    depth_m, sigma = prediction.depth_m, prediction.log_depth_sigma
+    depth_m: np.ndarray = prediction.depth_m
+    sigma: np.ndarray | None = prediction.log_depth_sigma
     if protocol.flip_average:
         mirrored = predict_at_image_size(predictor, np.ascontiguousarray(seen_rgb[:, ::-1]), camera)
         depth_m = (np.clip(depth_m, *protocol.bounds_m) + np.clip(mirrored.depth_m[:, ::-1], *protocol.bounds_m)) / 2
         if sigma is not None and mirrored.log_depth_sigma is not None:
             sigma = (sigma + mirrored.log_depth_sigma[:, ::-1]) / 2
     if protocol.sees_crop_only:
-        depth_m, sigma = (_in_whole_image(plane, window, image_rgb.shape[:2]) for plane in (depth_m, sigma))
+        depth_m = _in_whole_image(depth_m, window, image_rgb.shape[:2])
+        sigma = None if sigma is None else _in_whole_image(sigma, window, image_rgb.shape[:2])
     return Prediction(depth_m, sigma)
 
 
-def _in_whole_image(plane: np.ndarray | None, window: tuple[slice, slice], size: tuple[int, ...]) -> np.ndarray | None:
-    if plane is None:
-        return None
+def _in_whole_image(plane: np.ndarray, window: tuple[slice, slice], size: tuple[int, ...]) -> np.ndarray:
     whole = np.full(size, np.nan, np.float32)
     whole[window] = plane
     return whole

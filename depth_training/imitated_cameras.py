@@ -172,16 +172,17 @@ def measure(
     trials = [CameraTrial(predictor, imitated, camera) for imitated in cameras]
     for pair in pairs:
         image_rgb, truth_m = read_pair(pair)
-        if truth_m.shape != (protocol.height, protocol.width):
+        height, width = truth_m.shape
+        if (height, width) != (protocol.height, protocol.width):
             raise ValueError(
                 f"{pair.depth} is {truth_m.shape} and must be {protocol.height, protocol.width}: resize it"
             )
-        native_m, _ = depth_as_a_robot_sees_it(native, image_rgb, pinhole(*truth_m.shape, camera))
+        native_m, _ = depth_as_a_robot_sees_it(native, image_rgb, pinhole(height, width, camera))
         known = np.zeros_like(truth_m, bool)
         crop = (slice(*protocol.rows), slice(*protocol.columns))
         known[crop] = (truth_m[crop] > protocol.least_depth_m) & (truth_m[crop] < protocol.greatest_depth_m)
         for trial in trials:
-            window = trial.imitated.window(*truth_m.shape)
+            window = trial.imitated.window(height, width)
             if not known[window].any():
                 continue
             maps_m, ratio = trial.depth_maps(image_rgb, native_m)

@@ -112,7 +112,7 @@ def test_the_focal_length_is_brought_to_the_nearest_that_training_has_shown(came
     # Within the range nothing is changed, outside it no more than is needed.
     nearest = min(max(at_native, low), high)
     scale = nearest * 250.0 / focal
-    assume(33 < min(camera) * scale and max(camera) * scale < 4000)
+    assume(min(camera) * scale > 33 and max(camera) * scale < 4000)
     h, w = choose_network_size(model(zoom_range=(low, high), most=4096), height, width, focal, 4096**2)
     zoom = focal * math.sqrt(h * w / (height * width)) / 250.0
     # Each side is rounded to a pixel, the second one after the first.
