@@ -33,7 +33,7 @@ from depth_estimation_ros.parameters import Parameters
 STEP_RATIO = 1.25
 NEIGHBOURHOOD_PX = 5
 MARGIN = 0.1
-THRESHOLDS = (0.004, 0.005, 0.006, 0.007, 0.008, 0.009, 0.01, 0.012, 0.015, 0.02)
+THRESHOLDS = (0.004, 0.005, 0.006, 0.007, 0.008, 0.009, 0.01, 0.012, 0.013, 0.015, 0.02)
 
 
 def judge(depth_m: np.ndarray, truth_m: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
