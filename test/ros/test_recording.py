@@ -47,9 +47,9 @@ def record(path: Path, camera: Camera) -> None:
     """Frames of known planes; each image is written a moment before its CameraInfo."""
     frames = []
     for number in range(FRAMES):
-        camera.plane = plane(number)
+        camera.plane, camera.k = plane(number), (130.0, 130.0, principal_point_px(number), 59.5)
         image_rgb = np.frombuffer(camera.image().data, np.uint8).reshape(*camera.size, 3)
-        frames.append(SourceFrame(str(number), image_rgb, pinhole(130.0, 130.0, principal_point_px(number), 59.5)))
+        frames.append(SourceFrame(str(number), image_rgb, pinhole(*camera.k)))
     assert write_bag(path, frames, 1e9 / PERIOD_NS, START_NS) == FRAMES
 
 
