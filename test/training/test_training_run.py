@@ -130,6 +130,9 @@ def test_the_contract_tells_the_training_camera(trained):
     assert contract.metrics["abs_rel"] > 0
 
 
+PAIRS = "a pairs file that can be used"
+
+
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
@@ -139,16 +142,16 @@ def test_the_contract_tells_the_training_camera(trained):
         (["train", "optimiser.epochs=many", "data.pairs=x"], "many"),
         (["train", "--output", "unused", "data.pairs=none.csv"], "none.csv does not exist"),
         (["evaluate", "--pairs", "none.csv"], "none.csv does not exist"),
-        (["evaluate", "--pairs", "none.csv", "--model", "none.safetensors"], "none.safetensors does not exist"),
-        (["evaluate", "--pairs", "none.csv", "--model", "nonesuch"], "nonesuch"),
+        (["evaluate", "--pairs", PAIRS, "--model", "none.safetensors"], "none.safetensors does not exist"),
+        (["evaluate", "--pairs", PAIRS, "--model", "nonesuch"], "nonesuch"),
         (["export", "none.safetensors", "m.onnx"], "none.safetensors does not exist"),
         (["calibrate-confidence", "none.safetensors"], "config.yaml does not exist"),
     ],
     ids=lambda value: " ".join(value)[:40] if isinstance(value, list) else None,
 )
-def test_what_a_user_can_mend_is_one_sentence_and_status_2(arguments, reason, tmp_path, monkeypatch):
+def test_what_a_user_can_mend_is_one_sentence_and_status_2(arguments, reason, tmp_path, monkeypatch, pairs_csv):
     monkeypatch.chdir(tmp_path)
-    result = run(*arguments)
+    result = run(*(pairs_csv if argument == PAIRS else argument for argument in arguments))
     assert result.returncode == 2
     assert reason in result.stdout
     assert "Traceback" not in result.stdout + result.stderr
