@@ -1,6 +1,7 @@
 """Imitated cameras: windows and sizes in closed form, and a network whose answer to a lens is known exactly."""
 
 import math
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -44,8 +45,9 @@ class ApparentSize:
     disc's true size but not the lens.
     """
 
-    def __init__(self):
-        self.contract = read_contract(default_model_path())
+    def __init__(self, zoom_range: tuple[float, float] = (1.0, 1.0)):
+        bundled = read_contract(default_model_path())
+        self.contract = replace(bundled, input=replace(bundled.input, zoom_range=zoom_range))
         self.sizes = []
 
     def predict(self, image_rgb: np.ndarray, focal_ratio: float = 1.0) -> Prediction:
@@ -89,6 +91,14 @@ def test_a_longer_lens_runs_at_the_training_scale_and_a_wider_one_smaller():
         else:
             assert corrected == pytest.approx((240 / zoom, 320 / zoom), abs=2)
             assert uncorrected == (240, 320)
+
+
+def test_a_longer_lens_that_training_has_shown_runs_at_native_size():
+    image_rgb = np.full((480, 640, 3), 255, np.uint8)
+    for zoom, factor in ((1.3, 1.0), (1.6, 1.0), (2.0, 2.0 / 1.6)):
+        predictor = ApparentSize((0.85, 1.6))
+        CameraTrial(predictor, ImitatedCamera(zoom), NYU).depth_maps(image_rgb, np.ones((480, 640), np.float32))
+        assert predictor.sizes[0] == pytest.approx((240 / factor, 320 / factor), abs=2)
 
 
 @given(st.floats(0.5, 3), st.sampled_from(sorted(ASPECTS)), st.integers(200, 800), st.integers(200, 800))
