@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from depth_training.config import DataConfig
 from depth_training.data.pairs import read_pairs
 from depth_training.evaluation import Camera, evenly_spread, open_model
 from depth_training.imitated_cameras import CAMERAS, measure, summarise_cameras
@@ -35,7 +36,7 @@ def main() -> None:
     cv2.setNumThreads(1)
     pairs = evenly_spread(read_pairs(arguments.pairs), arguments.limit)
     predictor = open_model(arguments.model)
-    measured = measure(predictor, CAMERAS, pairs, Camera(518.8579, 519.4696))
+    measured = measure(predictor, CAMERAS, pairs, Camera(DataConfig.fx, DataConfig.fy))
     rows = pd.DataFrame(track(measured, "measuring", len(pairs) * len(CAMERAS)))
     results = summarise_cameras(rows, CAMERAS)
 

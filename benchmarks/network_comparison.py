@@ -26,7 +26,6 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 import depth_training
 from depth_estimation_ros.inference.onnx_backend import open_session
@@ -34,6 +33,7 @@ from depth_training.checkpoint import build_contract, load_checkpoint
 from depth_training.config import load_config
 from depth_training.export import export_checkpoint, export_onnx, store_weights_as_half
 from depth_training.network.depth_network import DepthNetwork
+from depth_training.reproduction.efficiency import multiply_adds
 
 ROOT = Path(__file__).parents[1]
 BUNDLED = Path(depth_training.__file__).parent / "models" / "default.safetensors"
@@ -68,18 +68,11 @@ class Entrant:
     file_mb: float | None
 
 
-def multiply_adds(network: nn.Module, height: int, width: int) -> int:
-    """Multiply-adds of all convolutions and matrix products for one RGB image."""
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        network.eval()(torch.zeros(1, 3, height, width))
-    return counter.get_total_flops() // 2
-
-
 def entrant(name: str, runtime: str, network: nn.Module, size: tuple[int, int], file: Path | None) -> Entrant:
     """Count what a network weighs at a size (height, width)."""
     parameters = sum(parameter.numel() for parameter in network.parameters())
     file_mb = None if file is None else file.stat().st_size / 1e6
-    return Entrant(name, runtime, *size, parameters, multiply_adds(network, *size) / 1e9, file_mb)
+    return Entrant(name, runtime, *size, parameters, multiply_adds(network.eval(), *size) / 1e9, file_mb)
 
 
 def time_in_turn(runs: Sequence[Callable[[], object]], rounds: int) -> np.ndarray:

@@ -21,7 +21,13 @@ from depth_estimation_ros.calibration import (
     rectifying_rotation,
 )
 from depth_estimation_ros.inference.preprocessing import resize_image
-from depth_estimation_ros.rectification import RectificationMaps, area_size, rectification_maps, resize_intrinsics
+from depth_estimation_ros.rectification import (
+    RectificationMaps,
+    area_size,
+    focal_of_view,
+    rectification_maps,
+    resize_intrinsics,
+)
 
 if TYPE_CHECKING:
     from sensor_msgs.msg import CameraInfo
@@ -126,7 +132,7 @@ def _assumed_pinhole(why: str, image_size: tuple[int, int], assumed_hfov_deg: fl
             f"assumed_hfov_deg is {assumed_hfov_deg:g}: it must lie between 0 and 180 degrees, or be 0 for off"
         )
     height, width = image_size
-    focal_px = width / 2 / math.tan(math.radians(assumed_hfov_deg) / 2)
+    focal_px = focal_of_view(width, assumed_hfov_deg)
     return np.array([[focal_px, 0.0, (width - 1) / 2], [0.0, focal_px, (height - 1) / 2], [0.0, 0.0, 1.0]])
 
 

@@ -9,14 +9,13 @@ import cv2
 import numpy as np
 
 from depth_estimation_ros.colour_conversion import Converter, PackedImage, default_converter
+from depth_estimation_ros.millimetres import depth_to_millimetres
 
 if TYPE_CHECKING:
     from sensor_msgs.msg import Image
 
 MAX_SIDE_PX = 16384
 """A width or height above this is taken for a broken message, not for a camera."""
-
-GREATEST_16UC1_MM = 65535
 
 
 class ImageError(ValueError):
@@ -192,9 +191,7 @@ def depth_to_message(depth_m: np.ndarray, encoding: str, header: Any) -> Image:
     if encoding == "32FC1":
         return float_to_message(depth_m, header)
     if encoding == "16UC1":
-        depth_mm = np.rint(depth_m * np.float32(1000))
-        depth_mm[~((depth_mm >= 1) & (depth_mm <= GREATEST_16UC1_MM))] = 0
-        return _image_message(depth_mm.astype(np.uint16), encoding, header)
+        return _image_message(depth_to_millimetres(depth_m), encoding, header)
     raise ValueError(f"depth encoding is {encoding!r}: it must be '32FC1' (metres) or '16UC1' (millimetres)")
 
 

@@ -50,6 +50,11 @@ def is_distorted(distortion_model: str, d: np.ndarray) -> bool:
     return distortion_model == "equidistant" or bool(np.any(d))
 
 
+def focal_of_view(width: int, hfov_deg: float) -> float:
+    """Focal length in pixels of a pinhole that sees ``hfov_deg`` degrees across an image of ``width`` pixels."""
+    return width / 2 / math.tan(math.radians(hfov_deg) / 2)
+
+
 def resize_intrinsics(k: np.ndarray, from_size: tuple[int, int], to_size: tuple[int, int]) -> np.ndarray:
     """Intrinsics after a resize of (H, W) to (h, w): `c' = (c + 0.5) s - 0.5`, pixel centres at whole numbers.
 

@@ -23,7 +23,7 @@ from depth_training.evaluation import Camera, evenly_spread, open_model, predict
 from depth_training.files import write_whole
 from depth_training.intervals import mean_and_interval
 from depth_training.metrics import METRIC_NAMES, per_image_metrics
-from depth_training.protocols import NYU_EIGEN, Protocol
+from depth_training.protocols import PROTOCOLS
 
 # Of a video's neighbouring frames the second teaches nothing new.
 SPACING_S = 0.25
@@ -82,12 +82,10 @@ def judge(model: str, pairs: Sequence[Pair], config: DataConfig) -> pd.DataFrame
     predictor, rows = open_model(model), []
     for pair in pairs:
         image_rgb, depth_m = read_pair(pair)
-        height, width = depth_m.shape
-        k = source_matrix(pair, config, (height, width))
+        k = source_matrix(pair, config, depth_m.shape)
         predicted_m = predict_at_image_size(predictor, image_rgb, Camera(k[0, 0], k[1, 1])).depth_m
-        whole = Protocol("whole image", height, width, (0, height), (0, width), NYU_EIGEN.least_depth_m, 10.0)
         metrics = per_image_metrics(
-            torch.from_numpy(predicted_m)[None, None], torch.from_numpy(depth_m)[None, None], whole
+            torch.from_numpy(predicted_m)[None, None], torch.from_numpy(depth_m)[None, None], PROTOCOLS["whole-image"]
         )
         rows.append({"image": pair.image.name, **{name: float(value) for name, value in metrics.items()}})
     return pd.DataFrame(rows)

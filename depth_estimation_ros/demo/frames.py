@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from depth_estimation_ros.rectification import focal_of_view
+
 
 @dataclass(frozen=True)
 class SourceFrame:
@@ -40,7 +42,7 @@ class GivenIntrinsics:
         if self.fx is not None:
             return pinhole(self.fx, self.fy if self.fy is not None else self.fx, cx, cy)
         if self.hfov_deg is not None:
-            focal_px = width / 2.0 / np.tan(np.radians(self.hfov_deg) / 2.0)
+            focal_px = focal_of_view(width, self.hfov_deg)
             return pinhole(focal_px, focal_px, cx, cy)
         return None
 

@@ -51,7 +51,7 @@ class PillowPairs(Dataset):
         image: Image.Image = Image.open(pair.image).convert("RGB")
         depth: Image.Image = Image.open(pair.depth)
         k = source_matrix(pair, config, (image.height, image.width))
-        camera = self.ours.draw_camera(k, (image.height, image.width), self.ours.config.border)
+        camera = self.ours.draw_camera(k, (image.height, image.width), config.border)
         top, left, height, width = camera.window
         box, size = (left, top, left + width, top + height), (config.width, config.height)
         factor = width // size[0]
@@ -107,7 +107,8 @@ def stage_rates(pairs: Sequence[Pair], config: DataConfig, batch_size: int) -> d
 
     def crop(image_bgr: np.ndarray, depth_mm: np.ndarray, pair: Pair) -> tuple[np.ndarray, np.ndarray]:
         k = source_matrix(pair, config, depth_mm.shape)
-        return canonical_view(image_bgr, depth_mm, k, dataset.draw_camera(k, depth_mm.shape, config.border), config)
+        camera = dataset.draw_camera(k, depth_mm.shape, config.border)
+        return canonical_view(image_bgr, depth_mm, k, camera, config, config.border)
 
     def augment(image_rgb: np.ndarray, depth_m: np.ndarray) -> tuple[Tensor, Tensor]:
         image = tv_tensors.Image(torch.from_numpy(image_rgb).permute(2, 0, 1))

@@ -62,14 +62,13 @@ def canonical_view(
     k: np.ndarray,
     camera: VirtualCamera,
     config: DataConfig,
-    border: int | None = None,
+    border: int,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Render a stored pair as (h, w, 3) uint8 RGB and (h, w) float32 metres in the training camera's terms.
 
-    ``border`` pixels round the image count as outside; None for the configuration's.
+    ``border`` pixels round the image count as outside.
     """
-    outside = config.border if border is None else border
-    view_bgr, view_mm = render_view(image_bgr, depth_mm, k, camera, outside, IMAGENET_MEAN_RGB[::-1])
+    view_bgr, view_mm = render_view(image_bgr, depth_mm, k, camera, border, IMAGENET_MEAN_RGB[::-1])
     factor = np.float32(canonical_factor(camera.matrix(k), config))
     return cv2.cvtColor(view_bgr, cv2.COLOR_BGR2RGB), metres(view_mm) * factor
 

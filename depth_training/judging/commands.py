@@ -14,12 +14,10 @@ import typer
 from rich.console import Console
 from rich.progress import track
 
-from depth_training.config import ConfigError
+from depth_training.config import ConfigError, DataConfig
 from depth_training.data.pairs import read_pairs
 from depth_training.data.sources.decoding import UNITS_M
 from depth_training.protocols import PROTOCOLS, REDUCTIONS, named_protocol
-
-NYU_FX, NYU_FY = 518.8579, 519.4696
 
 console = Console()
 
@@ -50,8 +48,8 @@ def evaluate(
     picture: Annotated[
         Path | None, typer.Option(help="Draw the best, the median and the worst image here (png).")
     ] = None,
-    fx: Fx = NYU_FX,
-    fy: Fy = NYU_FY,
+    fx: Fx = DataConfig.fx,
+    fy: Fy = DataConfig.fy,
     device: Device = "auto",
 ) -> None:
     r"""Judge a model, or anyone's predictions in a folder, on image and depth pairs.
@@ -110,8 +108,8 @@ def compare(
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the result here.")] = None,
     csv_file: Annotated[Path | None, typer.Option("--csv", help="Write one row per image here.")] = None,
     picture: Annotated[Path | None, typer.Option(help="Draw where they differ most here (png).")] = None,
-    fx: Fx = NYU_FX,
-    fy: Fy = NYU_FY,
+    fx: Fx = DataConfig.fx,
+    fy: Fy = DataConfig.fy,
     device: Device = "auto",
 ) -> None:
     """Judge several models or folders of predictions on the same pairs, and say which differences are real.

@@ -11,9 +11,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from depth_training.config import DataConfig
 from depth_training.data.pairs import read_pairs
-
-NYU_FX, NYU_FY = 518.8579, 519.4696
 
 console = Console()
 
@@ -108,8 +107,8 @@ def calibrate_confidence(
     limit: Annotated[int | None, typer.Option(min=1, help="Use so many of the pairs, evenly spread.")] = None,
     fx: Annotated[
         float, typer.Option(help="Focal length of the images, pixels; the default is NYU Depth V2's.")
-    ] = NYU_FX,
-    fy: Annotated[float, typer.Option(help="Likewise, vertical.")] = NYU_FY,
+    ] = DataConfig.fx,
+    fy: Annotated[float, typer.Option(help="Likewise, vertical.")] = DataConfig.fy,
 ) -> None:
     """Scale a network's confidence so that 68.3 % of the errors lie within one sigma.
 

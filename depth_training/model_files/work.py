@@ -8,9 +8,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import onnxruntime
-import torch
 from onnx import numpy_helper
-from torch.utils.flop_counter import FlopCounterMode
 
 from depth_estimation_ros.inference.torch_backend import load_program
 from depth_training.checkpoint import load_checkpoint
@@ -35,16 +33,10 @@ def count(path: Path, size: tuple[int, int] | None) -> tuple[int, int | None]:
     if path.suffix == ".pt2":
         program = load_program(path)
         parameters = sum(parameter.numel() for parameter in program.parameters())
-        return parameters, None if size is None else _program_multiply_adds(program.module(), size)
+        return parameters, None if size is None else multiply_adds(program.module(), *size)
     network, _ = load_checkpoint(path)
     parameters = sum(parameter.numel() for parameter in network.parameters())
     return parameters, None if size is None else multiply_adds(network, *size)
-
-
-def _program_multiply_adds(module: torch.nn.Module, size: tuple[int, int]) -> int:
-    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
-        module(torch.zeros(1, 3, *size))
-    return counter.get_total_flops() // 2
 
 
 def onnx_parameters(model: onnx.ModelProto) -> int:

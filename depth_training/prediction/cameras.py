@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from depth_estimation_ros.rectification import focal_of_view
 from depth_training.data.intrinsics import Intrinsics
 from depth_training.data.pairs import read_intrinsics, read_table
 from depth_training.prediction.inputs import InputError
@@ -31,7 +32,7 @@ class GivenCameras:
         known = self.by_name.get(name, self.common)
         if known is not None or self.hfov_deg is None:
             return known
-        focal_px = image_size[1] / 2 / math.tan(math.radians(self.hfov_deg) / 2)
+        focal_px = focal_of_view(image_size[1], self.hfov_deg)
         return Intrinsics(focal_px, focal_px)
 
 

@@ -10,13 +10,12 @@ import cv2
 import numpy as np
 
 from depth_estimation_ros.depth_colour import depth_to_rgb
+from depth_estimation_ros.millimetres import depth_to_millimetres
 from depth_estimation_ros.ply import save_ply
 from depth_estimation_ros.point_cloud import depth_to_points
-from depth_training.data.pairs import MILLIMETRES_PER_METRE
 from depth_training.prediction.inputs import InputError
 
 KINDS = ("colour", "png", "npy", "ply")
-GREATEST_MM = 65535
 WHITE, BLACK = (255, 255, 255), (0, 0, 0)
 
 
@@ -31,14 +30,6 @@ def parse_kinds(text: str) -> tuple[str, ...]:
     if unknown or not kinds:
         raise InputError(f"--write {text}: choose among {','.join(KINDS)}, with commas between them")
     return kinds
-
-
-def to_millimetres(depth_m: np.ndarray) -> np.ndarray:
-    """Depth (H, W) in metres as uint16 millimetres; 0 where it is unknown or beyond 65.535 m, never wrapped."""
-    with np.errstate(invalid="ignore"):
-        depth_mm = np.rint(depth_m * MILLIMETRES_PER_METRE)
-        fits = (depth_mm > 0) & (depth_mm <= GREATEST_MM)
-    return np.where(fits, depth_mm, 0).astype(np.uint16)
 
 
 @lru_cache(maxsize=4)
@@ -107,7 +98,7 @@ def write_outputs(
         picture_bgr = cv2.cvtColor(colour_picture(depth_m, greatest_m), cv2.COLOR_RGB2BGR)
         written.append(_write_png(target.with_name(f"{target.name}_colour.png"), picture_bgr))
     if "png" in kinds:
-        written.append(_write_png(target.with_name(f"{target.name}_depth.png"), to_millimetres(depth_m)))
+        written.append(_write_png(target.with_name(f"{target.name}_depth.png"), depth_to_millimetres(depth_m)))
     if "npy" in kinds:
         written.append(target.with_name(f"{target.name}_depth.npy"))
         np.save(written[-1], depth_m.astype(np.float32, copy=False))

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import pandas as pd
 import torch
-from torch import nn
+from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from depth_training.config import TrainingConfig
@@ -18,10 +18,10 @@ from depth_training.reproduction.experiments import ROWS
 ROUNDS = 20
 
 
-def multiply_adds(network: nn.Module, height: int, width: int) -> int:
-    """Multiply-adds of all convolutions and matrix products for one RGB image."""
+def multiply_adds(network: Callable[[Tensor], object], height: int, width: int) -> int:
+    """Multiply-adds of all convolutions and matrix products for one RGB image; a module is in evaluation mode."""
     with torch.inference_mode(), FlopCounterMode(display=False) as counter:
-        network.eval()(torch.zeros(1, 3, height, width))
+        network(torch.zeros(1, 3, height, width))
     return counter.get_total_flops() // 2
 
 

@@ -12,14 +12,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from depth_training import callbacks, training
 from depth_training.config import load_config
 
+TINY = Path(__file__).with_name("tiny.yaml")
 SMALL = [
-    "network.widths=[16,12,8,8]",
-    "data.height=64",
-    "data.width=96",
-    "data.native_height=72",
-    "data.native_width=96",
     "data.workers=0",
-    "data.validation_share=0.3",
     "optimiser.batch_size=2",
     "machine.accelerator=cpu",
 ]
@@ -29,7 +24,7 @@ SMALL = [
 def train(tmp_path, pairs_csv, encoder_weights):
     def run(*settings: str, resume: bool = False) -> Path:
         fixed = [f"data.pairs={pairs_csv}", f"encoder_weights={encoder_weights}"]
-        training.train(load_config(None, [*SMALL, *fixed, *settings]), tmp_path / "run", resume)
+        training.train(load_config(TINY, [*SMALL, *fixed, *settings]), tmp_path / "run", resume)
         return tmp_path / "run"
 
     return run

@@ -14,19 +14,14 @@ from safetensors.torch import load_file
 from depth_estimation_ros.inference.model_file import CONTRACT_KEY
 
 pytestmark = pytest.mark.timeout(1500)  # a dozen runs one after the other, on machines of any speed
+TINY = Path(__file__).with_name("tiny.yaml")
 SETTINGS = [
-    "network.widths=[16,12,8,8]",
     "network.light_decoder=true",
     "network.global_context=true",  # has dropout
     "network.head=log_depth",
     "network.confidence=true",
     "network.freeze_encoder=false",
     "loss.name=log_depth",
-    "data.height=64",
-    "data.width=96",
-    "data.native_height=72",
-    "data.native_width=96",
-    "data.validation_share=0.3",
     "data.channel_swap=0.5",
     "data.grayscale=0.3",
     "data.jitter=0.3",
@@ -65,7 +60,7 @@ def live(run, settings, when, step):
             die()
         return replace(source, target)
     training.DepthModule.training_step, files.os.replace = training_step, naming
-    training.train(load_config(None, settings), Path(run), resume=True)
+    training.train(load_config(Path(sys.argv[3]), settings), Path(run), resume=True)
 
 statuses = []
 for life in json.loads(sys.argv[1]):
@@ -86,7 +81,7 @@ def live(lives: list, folder: Path) -> list[int]:
     """Exit statuses of (run, settings, when, step), one after the other."""
     # Files, not pipes: loader processes outlive their killed parent by some seconds.
     with (folder / "log").open("w") as log:
-        command = [sys.executable, "-c", LIVES, json.dumps(lives), str(folder / "statuses")]
+        command = [sys.executable, "-c", LIVES, json.dumps(lives), str(folder / "statuses"), str(TINY)]
         result = subprocess.run(command, stdout=log, stderr=log, env={**os.environ, "OMP_NUM_THREADS": "1"})
     assert result.returncode == 0, (folder / "log").read_text()
     return json.loads((folder / "statuses").read_text())

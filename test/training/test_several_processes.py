@@ -11,12 +11,8 @@ import torch
 from safetensors.torch import load_file
 
 pytestmark = pytest.mark.timeout(1500)
+TINY = Path(__file__).with_name("tiny.yaml")
 SETTINGS = [
-    "network.widths=[16,12,8,8]",
-    "data.height=64",
-    "data.width=96",
-    "data.native_height=72",
-    "data.native_width=96",
     "data.split=frames",
     "data.validation_share=0.25",  # three images: they cannot be shared out evenly
     "data.zoom=1",
@@ -38,7 +34,7 @@ WEIGHT_TOLERANCE = 1e-4
 
 
 def train(run: Path, pairs_csv: Path, encoder_weights: Path, *more: str) -> str:
-    command = [sys.executable, "-m", "depth_training", "train", "--output", str(run), *SETTINGS]
+    command = [sys.executable, "-m", "depth_training", "train", "--preset", str(TINY), "--output", str(run), *SETTINGS]
     command += [f"data.pairs={pairs_csv}", f"encoder_weights={encoder_weights}", *more]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "COLUMNS": "300"}
     result = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=1200)

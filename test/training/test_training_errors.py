@@ -12,14 +12,9 @@ import torch
 
 from depth_training import cli, training
 
+TINY = Path(__file__).with_name("tiny.yaml")
 SMALL = [
-    "network.widths=[16,12,8,8]",
-    "data.height=64",
-    "data.width=96",
-    "data.native_height=72",
-    "data.native_width=96",
     "data.workers=1",
-    "data.validation_share=0.3",
     "optimiser.batch_size=2",
     "optimiser.epochs=1",
     "machine.accelerator=cpu",
@@ -33,8 +28,8 @@ def train(tmp_path, pairs_csv, encoder_weights, monkeypatch, capsys):
 
     def run(*arguments: str, pairs: Path = pairs_csv) -> tuple[int, str]:
         fixed = [f"data.pairs={pairs}", f"encoder_weights={encoder_weights}"]
-        monkeypatch.setattr(sys, "argv", ["depth_training", "train", "--output", str(tmp_path / "run"), *SMALL, *fixed])
-        sys.argv += arguments
+        command = ["depth_training", "train", "--preset", str(TINY), "--output", str(tmp_path / "run")]
+        monkeypatch.setattr(sys, "argv", [*command, *SMALL, *fixed, *arguments])
         with pytest.raises(SystemExit) as exit_info:
             cli.main()
         return exit_info.value.code, capsys.readouterr().out

@@ -16,17 +16,12 @@ from depth_estimation_ros.inference import load_predictor
 from depth_training.confidence_calibration import held_apart_pairs
 from depth_training.evaluation import Camera, evaluate_pairs, open_model
 
+TINY = Path(__file__).with_name("tiny.yaml")
 SMALL = [
-    "network.widths=[16,12,8,8]",
     "network.head=log_depth",
     "network.confidence=true",
     "loss.name=log_depth",
-    "data.height=64",
-    "data.width=96",
-    "data.native_height=72",
-    "data.native_width=96",
     "data.workers=0",
-    "data.validation_share=0.3",
     "optimiser.batch_size=4",
 ]
 
@@ -50,7 +45,16 @@ def wait_for(condition, process: subprocess.Popen) -> None:
 def trained(tmp_path_factory, pairs_csv, encoder_weights) -> Path:
     """A run of four epochs that was killed with SIGKILL after its first and then resumed."""
     folder = tmp_path_factory.mktemp("run") / "run"
-    arguments = ["train", "--output", folder, *SMALL, f"data.pairs={pairs_csv}", f"encoder_weights={encoder_weights}"]
+    arguments = [
+        "train",
+        "--preset",
+        TINY,
+        "--output",
+        folder,
+        *SMALL,
+        f"data.pairs={pairs_csv}",
+        f"encoder_weights={encoder_weights}",
+    ]
     arguments.append("optimiser.epochs=4")
     with open(os.devnull, "w") as nowhere:
         process = subprocess.Popen(command(*arguments), stdout=nowhere, stderr=nowhere)

@@ -46,6 +46,14 @@ def focal_px_after_waiting(buffer: CameraInfoBuffer, ns: int) -> float:
     return focal_px(buffer, ns)
 
 
+def focal_px_of_one_that_comes_later(buffer: CameraInfoBuffer, ns: int, sent_px: float) -> float:
+    later = threading.Timer(0.05, lambda: buffer.put(camera_info(ns, sent_px)))
+    later.start()
+    found_px = focal_px_after_waiting(buffer, ns)
+    later.join()
+    return found_px
+
+
 @pytest.fixture
 def for_ever(monkeypatch):
     """Whoever waits for what never comes is found by the test's own time limit."""
@@ -64,10 +72,7 @@ def test_the_same_stamp_goes_before_the_latest():
 
 def test_the_first_image_waits_for_a_camera_info(for_ever):
     buffer = CameraInfoBuffer()
-    later = threading.Timer(0.05, lambda: buffer.put(camera_info(7, 4.0)))
-    later.start()
-    assert focal_px_after_waiting(buffer, 7) == 4
-    later.join()
+    assert focal_px_of_one_that_comes_later(buffer, 7, 4.0) == 4
 
 
 def test_images_go_on_without_once_the_wait_is_over(monkeypatch):
@@ -93,10 +98,7 @@ def test_an_image_waits_for_its_own_where_the_camera_stamps_both_alike(for_ever)
     buffer = CameraInfoBuffer()
     buffer.put(camera_info(1, 1.0))
     assert focal_px_after_waiting(buffer, 1) == 1
-    later = threading.Timer(0.05, lambda: buffer.put(camera_info(2, 2.0)))
-    later.start()
-    assert focal_px_after_waiting(buffer, 2) == 2
-    later.join()
+    assert focal_px_of_one_that_comes_later(buffer, 2, 2.0) == 2
 
 
 def test_an_image_does_not_wait_for_its_own_where_stamps_differ(for_ever):
@@ -118,10 +120,7 @@ def test_after_a_wait_in_vain_images_do_without_for_a_while(monkeypatch, for_eve
     assert [focal_px_after_waiting(buffer, ns) for ns in (3, 4, 5)] == [2, 2, 2]
     buffer.put(camera_info(6, 3.0))
     assert focal_px_after_waiting(buffer, 6) == 3
-    later = threading.Timer(0.05, lambda: buffer.put(camera_info(7, 4.0)))
-    later.start()
-    assert focal_px_after_waiting(buffer, 7) == 4
-    later.join()
+    assert focal_px_of_one_that_comes_later(buffer, 7, 4.0) == 4
 
 
 HOUR_NS = 3600 * 10**9
@@ -141,10 +140,7 @@ def test_an_image_of_the_past_waits_for_a_camera_info_of_the_past(for_ever):
     buffer = CameraInfoBuffer()
     buffer.put(camera_info(HOUR_NS, 1.0))
     assert focal_px_after_waiting(buffer, HOUR_NS) == 1
-    later = threading.Timer(0.05, lambda: buffer.put(camera_info(7, 2.0)))
-    later.start()
-    assert focal_px_after_waiting(buffer, 7) == 2
-    later.join()
+    assert focal_px_of_one_that_comes_later(buffer, 7, 2.0) == 2
 
 
 def test_the_last_one_known_outlives_a_jump_after_which_none_comes(monkeypatch):

@@ -12,6 +12,7 @@ pytest.importorskip("torch", reason="depth_training needs the train extra")
 from PIL import Image
 
 from depth_estimation_ros.depth_colour import depth_to_rgb
+from depth_estimation_ros.millimetres import depth_to_millimetres
 from depth_training.data.intrinsics import Intrinsics
 from depth_training.prediction.cameras import given_cameras
 from depth_training.prediction.inputs import InputError, list_inputs, read_upright, read_video
@@ -19,7 +20,6 @@ from depth_training.prediction.outputs import (
     colour_picture,
     legend,
     parse_kinds,
-    to_millimetres,
     write_outputs,
 )
 
@@ -75,7 +75,7 @@ def test_there_is_no_cloud_without_a_camera(tmp_path, image_rgb, depth_m):
 
 def test_millimetres_never_wrap():
     depth_m = np.array([0.0, -1, np.nan, np.inf, 65.535, 65.536, 70, 0.0004, 1.2346], np.float32)
-    assert to_millimetres(depth_m).tolist() == [0, 0, 0, 0, 65535, 0, 0, 0, 1235]
+    assert depth_to_millimetres(depth_m).tolist() == [0, 0, 0, 0, 65535, 0, 0, 0, 1235]
 
 
 @pytest.mark.parametrize(("height", "greatest_m"), [(48, 10.0), (480, 10.0), (1080, 80.0), (240, 0.7), (33, 3.0)])
