@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import cv2
 import numpy as np
@@ -15,7 +15,7 @@ from torchvision import tv_tensors
 from depth_training.config import DataConfig
 from depth_training.data.augmentation import build_augmentation
 from depth_training.data.intrinsics import Intrinsics
-from depth_training.data.pair_cache import read_cached_pair
+from depth_training.data.pair_cache import read_ahead, read_cached_pair
 from depth_training.data.pairs import Pair, metres, read_pair
 from depth_training.data.virtual_camera import IMAGENET_MEAN_RGB, VirtualCamera, choose_window, render_view
 
@@ -92,6 +92,15 @@ class TrainingPairs(Dataset):
     def __len__(self) -> int:
         return len(self.pairs)
 
+    def __getitems__(self, items: Sequence[int]) -> list[tuple[Tensor, Tensor]]:
+        """The pairs of one batch, as the loader asks for them."""
+        self.read_ahead(items)
+        return [self[item] for item in items]
+
+    def read_ahead(self, items: Iterable[int]) -> None:
+        """Say what will be read next; see :func:`depth_training.data.pair_cache.read_ahead`."""
+        read_ahead((self.pairs[item] for item in items), self.config.cache)
+
     def __getitem__(self, item: int) -> tuple[Tensor, Tensor]:
         """Read, crop and augment one pair with torch's random numbers."""
         pair, config = self.pairs[item], self.config
@@ -134,6 +143,8 @@ class TrainingPairs(Dataset):
 
     def dequantise(self, depth_m: Tensor) -> Tensor:
         """Hide the steps of stored depth under noise; unknown stays unknown."""
+        if not self.config.dequantise_m:
+            return depth_m
         noise = (2 * torch.rand_like(depth_m) - 1) * self.config.dequantise_m
         return torch.where(depth_m > 0, (depth_m + noise).clamp(min=1e-3), depth_m)
 

@@ -129,6 +129,11 @@ class SeededSamples(Dataset):
     def __len__(self) -> int:
         return len(self.samples)
 
+    def __getitems__(self, keys: list[SampleKey]) -> list[tuple[Tensor, Tensor, str]]:
+        """The samples of one batch, as the loader asks for them."""
+        self.samples.read_ahead(key.pair for key in keys)
+        return [self[key] for key in keys]
+
     def __getitem__(self, key: SampleKey) -> tuple[Tensor, Tensor, str]:
         """The image and depth of :class:`TrainingPairs`, and the path of the image for messages."""
         with torch.random.fork_rng(devices=[]):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -18,13 +19,32 @@ def cache_files(pair: Pair, cache: Path) -> tuple[Path, Path]:
     Raises:
         OSError: A file of the pair does not exist.
     """
-    states = [(str(path.resolve()), stat.st_size, stat.st_mtime_ns) for path, stat in _stats(pair)]
+    states = [(os.path.abspath(path), stat.st_size, stat.st_mtime_ns) for path, stat in _stats(pair)]
     name = hashlib.sha256(repr(states).encode()).hexdigest()[:24]
     return cache / f"{name}.image.npy", cache / f"{name}.depth.npy"
 
 
 def _stats(pair: Pair) -> list[tuple[Path, os.stat_result]]:
     return [(path, path.stat()) for path in (pair.image, pair.depth)]
+
+
+def read_ahead(pairs: Iterable[Pair], cache: str) -> None:
+    """Ask the system to fetch the files of a batch now, so that the disk works while its first pairs are decoded.
+
+    Args:
+        pairs: Whose files; those that cannot be opened are left for the reader to complain of.
+        cache: As for :func:`read_cached_pair`.
+    """
+    if not hasattr(os, "posix_fadvise"):  # macOS
+        return
+    for pair in pairs:
+        with contextlib.suppress(OSError):
+            for path in cache_files(pair, Path(cache)) if cache else (pair.image, pair.depth):
+                descriptor = os.open(path, os.O_RDONLY)
+                try:
+                    os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_WILLNEED)
+                finally:
+                    os.close(descriptor)
 
 
 def read_cached_pair(pair: Pair, cache: str) -> tuple[np.ndarray, np.ndarray]:

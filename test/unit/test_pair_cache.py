@@ -1,5 +1,8 @@
 """Decoded pairs are the pairs, made once and anew where a file has changed."""
 
+import os
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
@@ -7,11 +10,12 @@ import pytest
 pytest.importorskip("torch", reason="depth_training needs the train extra")
 
 import torch
+from torch.utils.data import DataLoader
 
 from depth_training.config import DataConfig
 from depth_training.data import pair_cache
 from depth_training.data.dataset import TrainingPairs
-from depth_training.data.pair_cache import read_cached_pair
+from depth_training.data.pair_cache import read_ahead, read_cached_pair
 from depth_training.data.pairs import Pair, PairsError, read_stored_pair
 
 
@@ -64,3 +68,30 @@ def test_training_sees_the_same_with_and_without(pair, tmp_path, more):
     for image, depth_m in results[1:]:
         assert torch.equal(image, results[0][0])
         assert torch.equal(depth_m, results[0][1])
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fadvise"), reason="the system takes no advice about files")
+@pytest.mark.parametrize("cached", [True, False])
+def test_a_batch_says_what_it_will_read_before_it_reads(pair, tmp_path, monkeypatch, cached):
+    cache = str(tmp_path / "cache") if cached else ""
+    samples = TrainingPairs([pair, pair], DataConfig(pairs="", cache=cache))
+    torch.manual_seed(7)
+    one_by_one = [samples[0], samples[1]]
+    advised, read = [], []
+    monkeypatch.setattr(os, "posix_fadvise", lambda file, *rest: advised.append(os.readlink(f"/proc/self/fd/{file}")))
+    monkeypatch.setattr(TrainingPairs, "draw_border", lambda self: read.append(len(advised)) or self.config.border)
+    torch.manual_seed(7)
+    batch = next(iter(DataLoader(samples, 2, generator=torch.Generator())))
+    expected = [
+        str(file) for file in (pair_cache.cache_files(pair, Path(cache)) if cached else (pair.image, pair.depth))
+    ]
+    assert advised == 2 * expected
+    assert read == [4, 4]
+    for got, parts in zip(batch, zip(*one_by_one, strict=True), strict=True):
+        assert torch.equal(got, torch.stack(parts))
+
+
+def test_files_that_are_missing_are_the_readers_to_complain_of(pair, tmp_path):
+    missing = Pair(tmp_path / "none.jpg", pair.depth, 0)
+    read_ahead([missing, pair], "")
+    read_ahead([missing, pair], str(tmp_path / "cache"))
