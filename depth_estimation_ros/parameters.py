@@ -80,7 +80,7 @@ class Parameters:
     )
     points_filter: bool = _parameter(True, "Leave points out of cloud and scan that float between two surfaces.")
     points_filter_threshold: float = _parameter(
-        0.013,
+        0.015,
         "Relative change of depth per network pixel, above that of the surroundings, from which a point floats.",
         bounds=(0.001, 1),
     )

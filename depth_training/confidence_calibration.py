@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from depth_estimation_ros.inference.contract import ModelContract
 from depth_estimation_ros.inference.predictor import Predictor
 from depth_training.checkpoint import NetworkBackend, load_checkpoint, save_checkpoint
 from depth_training.confidence import ONE_SIGMA_SHARE, errors_in_sigmas, fit_sigma_factor, known_pixels
@@ -92,12 +93,23 @@ def calibrate_checkpoint(checkpoint: Path, pairs: Sequence[Pair], camera: Camera
             f"no factor up to {whole:.3g} puts {ONE_SIGMA_SHARE:.1%} of the errors within one sigma, which lies "
             f"between {low:.3f} and {high:.2f}: check that {checkpoint} and the pairs belong together"
         )
+    _save(network, contract, whole, output)
+    return whole
+
+
+def rescale_checkpoint(checkpoint: Path, factor: float, output: Path) -> None:
+    """Write a checkpoint whose sigma is ``factor`` times as large; arguments and errors as `calibrate_checkpoint`."""
+    network, contract = load_checkpoint(checkpoint)
+    scale_sigma(network, factor)
+    _save(network, contract, factor, output)
+
+
+def _save(network: DepthNetwork, contract: ModelContract, factor: float, output: Path) -> None:
     metrics = contract.metrics
     if metrics:  # an empty one says that nobody measured
-        metrics = {**metrics, "sigma_factor": whole * metrics.get("sigma_factor", 1.0)}
+        metrics = {**metrics, "sigma_factor": factor * metrics.get("sigma_factor", 1.0)}
     output.parent.mkdir(parents=True, exist_ok=True)
     save_checkpoint(network, dataclasses.replace(contract, metrics=metrics), output)
-    return whole
 
 
 def _errors(predictor: Predictor, pairs: Sequence[Pair], camera: Camera) -> Iterator[np.ndarray]:

@@ -94,7 +94,28 @@ def export_program(network: DepthNetwork, contract: ModelContract, path: Path) -
     return path
 
 
-def export_checkpoint(checkpoint: Path, output: Path, half: bool = True, metrics: dict | None = None) -> Path:
+def narrow_zoom(contract: ModelContract, zoom: tuple[float, float]) -> ModelContract:
+    """Let a contract claim less than was trained.
+
+    Raises:
+        ExportError: ``zoom`` is no range round 1, or reaches beyond what was trained.
+    """
+    (low, high), (least, greatest) = zoom, contract.input.zoom_range
+    if not least <= low <= 1 <= high <= greatest:
+        raise ExportError(
+            f"--zoom {low:g} {high:g}: training showed {least:g} to {greatest:g} times the training camera's focal "
+            "length; give two numbers within that, with 1 between them"
+        )
+    return dataclasses.replace(contract, input=dataclasses.replace(contract.input, zoom_range=(low, high)))
+
+
+def export_checkpoint(
+    checkpoint: Path,
+    output: Path,
+    half: bool = True,
+    metrics: dict | None = None,
+    zoom: tuple[float, float] | None = None,
+) -> Path:
     """Export a checkpoint in the format that the ending of ``output`` names.
 
     Args:
@@ -103,9 +124,10 @@ def export_checkpoint(checkpoint: Path, output: Path, half: bool = True, metrics
         half: Round large weights to float16, and store them so (a ``.pt2`` stores them as float32): every format then
             holds the same numbers.
         metrics: Result of an evaluation for the contract, in place of the validation metrics of the run.
+        zoom: ``zoom_range`` for the contract, in place of all that training showed.
 
     Raises:
-        ExportError: Another ending.
+        ExportError: Another ending, or a ``zoom`` beyond what training showed.
         CheckpointError: The checkpoint cannot be used.
     """
     network, contract = load_checkpoint(checkpoint)
@@ -113,6 +135,8 @@ def export_checkpoint(checkpoint: Path, output: Path, half: bool = True, metrics
         round_weights_to_half(network)
     if metrics is not None:
         contract = dataclasses.replace(contract, metrics=metrics)
+    if zoom is not None:
+        contract = narrow_zoom(contract, zoom)
     output.parent.mkdir(parents=True, exist_ok=True)
     if output.suffix == ".onnx":
         return export_onnx(network, contract, output, half)

@@ -24,6 +24,13 @@ def export(
     ],
     half: Annotated[bool, typer.Option(help="Store large weights as float16: half the file, same computation.")] = True,
     metrics: Annotated[Path | None, typer.Option(help="JSON of `evaluate` to record in the contract.")] = None,
+    zoom: Annotated[
+        tuple[float, float] | None,
+        typer.Option(
+            help="Least and greatest focal length, over the training camera's, to run at native size: narrower than "
+            "trained, where benchmarks/imitated_cameras.py shows that the network does not hold what it was shown."
+        ),
+    ] = None,
     card: Annotated[bool, typer.Option(help="Write a model card (Markdown) beside the file.")] = True,
 ) -> None:
     """Export a checkpoint for the robot, with everything the runtime must know inside the file.
@@ -35,7 +42,7 @@ def export(
     from depth_training.model_files.model_card import card_path, model_card
     from depth_training.model_files.parity import BOUND, export_compared
 
-    found = export_compared(checkpoint, output, half, _read_metrics(metrics))
+    found = export_compared(checkpoint, output, half, _read_metrics(metrics), zoom)
     table = Table("size", "", "greatest difference", "99 % of pixels within", title="against the checkpoint in PyTorch")
     for size in found:
         percent = (f"{100 * value:.3f} %" for value in (size.greatest, size.percentile99))
@@ -104,6 +111,14 @@ def calibrate_confidence(
     output: Annotated[
         Path | None, typer.Option(help="Where to write. Left out: NAME_calibrated.safetensors beside the checkpoint.")
     ] = None,
+    factor: Annotated[
+        float | None,
+        typer.Option(
+            min=0.01,
+            max=100,
+            help="Fit nothing: this factor, of a like run that held pairs apart, for one that did not.",
+        ),
+    ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Use so many of the pairs, evenly spread.")] = None,
     fx: Annotated[
         float, typer.Option(help="Focal length of the images, pixels; the default is NYU Depth V2's.")
@@ -114,13 +129,16 @@ def calibrate_confidence(
 
     One factor, fitted on images that were held apart from training. The depth does not change.
     """
-    from depth_training.confidence_calibration import calibrate_checkpoint, held_apart_pairs
+    from depth_training.confidence_calibration import calibrate_checkpoint, held_apart_pairs, rescale_checkpoint
     from depth_training.evaluation import Camera, evenly_spread
 
     cv2.setNumThreads(1)
-    listed = read_pairs(pairs) if pairs else held_apart_pairs(checkpoint.parent / "config.yaml")
     target = output or checkpoint.with_name(f"{checkpoint.stem}_calibrated.safetensors")
-    factor = calibrate_checkpoint(checkpoint, evenly_spread(listed, limit), Camera(fx, fy), target)
+    if factor is not None:
+        rescale_checkpoint(checkpoint, factor, target)
+    else:
+        listed = read_pairs(pairs) if pairs else held_apart_pairs(checkpoint.parent / "config.yaml")
+        factor = calibrate_checkpoint(checkpoint, evenly_spread(listed, limit), Camera(fx, fy), target)
     console.print(f"{target}: sigma x {factor:.3f}")
 
 

@@ -110,7 +110,7 @@ def contract_rows(contract: ModelContract) -> Rows:
         ("resized by", given.resize_filter),
         ("native size", f"{given.native_width}x{given.native_height}"),
         ("sizes", sizes),
-        ("trained at", seen),
+        ("native size for", seen),
         ("answers", answer),
         ("output stride", f"{taken.stride} input pixels"),
         ("depth range", f"{taken.least_depth_m:g} to {taken.greatest_depth_m:g} m"),

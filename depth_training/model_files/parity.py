@@ -101,7 +101,12 @@ def compare_models(reference: Predictor, exported: Predictor) -> list[SizeParity
 
 
 def export_compared(
-    checkpoint: Path, output: Path, half: bool = True, metrics: dict | None = None, bound: float = BOUND
+    checkpoint: Path,
+    output: Path,
+    half: bool = True,
+    metrics: dict | None = None,
+    zoom: tuple[float, float] | None = None,
+    bound: float = BOUND,
 ) -> list[SizeParity]:
     """Export a checkpoint as :func:`export_checkpoint` does, and keep the file only if it answers as PyTorch does.
 
@@ -110,16 +115,17 @@ def export_compared(
         output: ``.onnx``, ``.pt2`` or ``.safetensors``; an older file of that name is replaced, or left on a failure.
         half: Round large weights to float16; what that changes is part of the comparison.
         metrics: For the contract.
+        zoom: For the contract, in place of all that training showed.
         bound: Greatest relative difference at any pixel.
 
     Raises:
-        ExportError: Another ending, a size that does not run, or a difference above the bound; ``output`` is not
-            written then.
+        ExportError: Another ending, a ``zoom`` beyond what training showed, a size that does not run, or a difference
+            above the bound; ``output`` is not written then.
         CheckpointError: The checkpoint cannot be used.
     """
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{output.name}.", dir=output.parent) as folder:
-        written = export_checkpoint(checkpoint, Path(folder) / output.name, half, metrics)
+        written = export_checkpoint(checkpoint, Path(folder) / output.name, half, metrics, zoom)
         found = compare_models(open_model(str(checkpoint), "cpu"), open_model(str(written), "cpu"))
         refuse_beyond(bound, found, output)
         os.replace(written, output)

@@ -15,6 +15,7 @@ import pytest
 from depth_estimation_ros.inference import load_predictor
 from depth_training.confidence_calibration import held_apart_pairs
 from depth_training.evaluation import Camera, evaluate_pairs, open_model
+from depth_training.network.depth_network import ConfidenceHead
 
 TINY = Path(__file__).with_name("tiny.yaml")
 SMALL = [
@@ -108,6 +109,29 @@ def test_the_confidence_is_calibrated_on_what_the_run_held_apart(trained, tmp_pa
     assert 0 < len(apart) < 12
     rows = pd.DataFrame(evaluate_pairs(open_model(str(tmp_path / "c.safetensors")), apart, Camera(518.8579, 519.4696)))
     assert rows["coverage_1_sigma"].mean() == pytest.approx(0.683, abs=0.02)
+
+
+def test_a_run_that_held_nothing_apart_takes_the_factor_of_another(trained, tmp_path):
+    result = run(
+        *(
+            "calibrate-confidence",
+            trained / "model.safetensors",
+            "--factor",
+            1.5,
+            "--output",
+            tmp_path / "c.safetensors",
+        )
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    image = np.random.default_rng(1).integers(0, 256, (72, 96, 3), dtype=np.uint8)
+    before, after = (open_model(str(file)).predict(image) for file in (
+        trained / "model.safetensors", tmp_path / "c.safetensors"
+    ))  # fmt: skip
+    assert np.array_equal(before.depth_m, after.depth_m)
+    low, high = np.exp(ConfidenceHead.LOG_SIGMA_RANGE)
+    inside = (before.log_depth_sigma > 1.01 * low) & (after.log_depth_sigma < 0.99 * high)
+    assert inside.mean() > 0.5
+    assert np.allclose(after.log_depth_sigma[inside] / before.log_depth_sigma[inside], 1.5, rtol=1e-3)
 
 
 def test_exported_models_answer_as_the_checkpoint_does(trained, tmp_path):

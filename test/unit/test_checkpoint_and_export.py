@@ -9,7 +9,7 @@ from depth_estimation_ros.inference import load_predictor  # noqa: E402
 from depth_training.checkpoint import build_contract, load_checkpoint, save_checkpoint  # noqa: E402
 from depth_training.config import DataConfig, NetworkConfig, TrainingConfig  # noqa: E402
 from depth_training.evaluation import open_model  # noqa: E402
-from depth_training.export import export_checkpoint  # noqa: E402
+from depth_training.export import ExportError, export_checkpoint  # noqa: E402
 from depth_training.network.depth_network import DepthNetwork  # noqa: E402
 
 SIZES = [(72, 96), (96, 72), (66, 130), (64, 64)]
@@ -86,3 +86,17 @@ def test_an_exported_model_answers_as_pytorch_does(checkpoint, tmp_path, suffix,
         assert actual.log_depth_sigma.shape == size
         assert np.ptp(actual.log_depth_sigma) > 0.01  # or the comparison would prove nothing
         np.testing.assert_allclose(actual.log_depth_sigma, expected.log_depth_sigma, rtol=1e-3)
+
+
+def test_an_export_may_claim_a_narrower_zoom_than_was_trained_and_no_wider(tmp_path):
+    config = TrainingConfig(
+        network=network_config(False), data=DataConfig(pairs="train.csv", zoom=0.5, zoom_least=0.7, zoom_greatest=1.6)
+    )
+    trained = save_checkpoint(DepthNetwork(config.network), build_contract(config, {}), tmp_path / "m.safetensors")
+    for suffix in (".onnx", ".safetensors"):
+        exported = open_model(str(export_checkpoint(trained, tmp_path / f"n{suffix}", zoom=(0.85, 1.5))), "cpu")
+        assert exported.contract.input.zoom_range == (0.85, 1.5)
+    for zoom in ((0.6, 1.5), (0.85, 1.7), (1.1, 1.5), (0.85, 0.9)):
+        with pytest.raises(ExportError, match=r"training showed 0\.7 to 1\.6 times"):
+            export_checkpoint(trained, tmp_path / "no.onnx", zoom=zoom)
+    assert not (tmp_path / "no.onnx").exists()

@@ -81,7 +81,7 @@ def test_an_export_is_compared_at_its_native_size_other_aspect_ratios_and_odd_si
 def test_another_network_is_found_out_and_leaves_no_file(checkpoint, tmp_path, monkeypatch):
     """An export whose last bias moved by a tenth answers a tenth too far, and no file, old or new, is touched."""
 
-    def export_wrongly(source, output, half, metrics):
+    def export_wrongly(source, output, *_):
         network, contract = load_checkpoint(source)
         with torch.no_grad():
             network.head.conv.bias += 0.5
