@@ -14,7 +14,7 @@ from safetensors.torch import save
 
 from depth_estimation_ros.inference.contract import FORMAT_VERSION, InputContract, ModelContract, OutputContract
 from depth_estimation_ros.inference.model_file import CONTRACT_KEY
-from depth_training.config import NetworkConfig, TrainingConfig
+from depth_training.config import DataConfig, NetworkConfig, TrainingConfig
 from depth_training.files import write_whole
 from depth_training.network.depth_network import DepthNetwork
 from depth_training.protocols import NYU_EIGEN
@@ -41,6 +41,16 @@ def git_revision() -> str:
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
     return result.stdout.strip()
+
+
+def shown_zooms(data: DataConfig) -> tuple[float, float]:
+    """Least and greatest focal length that training shows, over the training camera's; 1 is always within."""
+    zooms = [1.0]
+    if data.zoom:
+        zooms += [data.zoom_least, data.zoom_greatest]
+    if data.shrink:
+        zooms.append(data.shrink_least)
+    return min(zooms), max(zooms)
 
 
 def build_contract(config: TrainingConfig, validation_metrics: dict[str, float]) -> ModelContract:
@@ -76,7 +86,7 @@ def build_contract(config: TrainingConfig, validation_metrics: dict[str, float])
             resize_filter="area",
             native_height=data.native_height,
             native_width=data.native_width,
-            zoom_range=(min(1.0, data.zoom_least), max(1.0, data.zoom_greatest)) if data.zoom else (1.0, 1.0),
+            zoom_range=shown_zooms(data),
             size_multiple=2,
             size_least=64,
             size_most=1024,

@@ -89,6 +89,9 @@ class DataConfig:
         zoom: Probability of a zoomed crop, seen as by a longer lens; its depth is told in the training camera's terms.
         zoom_least: Least zoom factor; below 1 a view may reach outside the image (unknown depth, mean colour).
         zoom_greatest: Greatest zoom factor.
+        shrink: Probability of showing a whole batch at fewer pixels, as by a wider lens: all of its views, without the
+            grey round them that ``zoom_least`` leaves. Their depth is told in the training camera's terms.
+        shrink_least: Least size, as a share of height and width.
         turn: Probability of turning the virtual camera about its own centre.
         rotation_deg: Greatest roll of the virtual camera either way, degrees.
         tilt_deg: Greatest pitch and greatest yaw of the virtual camera either way, degrees.
@@ -122,6 +125,8 @@ class DataConfig:
     zoom: float = 0.0
     zoom_least: float = 1.0
     zoom_greatest: float = 1.5
+    shrink: float = 0.0
+    shrink_least: float = 0.7
     turn: float = 1.0
     rotation_deg: float = 0.0
     tilt_deg: float = 0.0

@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader
 
 from depth_training.checkpoint import RunError, build_contract, save_checkpoint
 from depth_training.config import TrainingConfig, save_config
+from depth_training.data.batch_shrink import shrink_batch
 from depth_training.data.epoch_order import derived_seed
 from depth_training.data.loaders import plain_pairs_error, training_loader, validation_loader, whole_loader
 from depth_training.data.pairs import PairsError
@@ -58,6 +59,8 @@ class DepthModule(pl.LightningModule):
     def training_step(self, batch: tuple[Tensor, Tensor, list[str]], batch_index: int) -> Tensor:
         """Loss at the network's output size (half the crop), as in the paper's reference [1]."""
         image, truth_m, self.images = batch
+        if (share := self._draw_shrink()) < 1:
+            image, truth_m = shrink_batch(image, truth_m, share)
         predicted_m, *sigma = self._predict(image)  # (B, 1, h/2, w/2)
         truth_m = F.interpolate(truth_m, size=predicted_m.shape[-2:], mode="nearest-exact")
         terms = self.loss(predicted_m, truth_m)
@@ -70,6 +73,13 @@ class DepthModule(pl.LightningModule):
         self.log_dict(logged, on_step=False, on_epoch=True, sync_dist=True)
         self.log("loss", terms["loss"].detach(), prog_bar=True, logger=False)
         return terms["loss"]
+
+    def _draw_shrink(self) -> float:
+        data = self.config.data
+        # The same for all processes: the batch that they share is of one size.
+        random = torch.Generator().manual_seed(derived_seed(self.config.optimiser.seed, self.global_step))
+        drawn, place = torch.rand(2, generator=random).tolist()
+        return data.shrink_least + (1 - data.shrink_least) * place if drawn < data.shrink else 1.0
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Refuse a step along gradients that are not finite: no later one would mend the weights."""

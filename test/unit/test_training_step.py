@@ -1,11 +1,14 @@
 """One step of training, outside the trainer: which terms make the loss, and what learns from them."""
 
+import cv2
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="depth_training needs the train extra")
 
 from depth_training.checkpoint import RunError  # noqa: E402
 from depth_training.config import LossConfig, NetworkConfig, OptimiserConfig, TrainingConfig  # noqa: E402
+from depth_training.data.batch_shrink import shrink_batch  # noqa: E402
 from depth_training.losses import confidence_nll  # noqa: E402
 from depth_training.training import DepthModule  # noqa: E402
 
@@ -96,3 +99,62 @@ def test_a_gradient_that_is_not_finite_stops_before_the_weights_move(batch):
     loss.backward()
     with pytest.raises(RunError, match=r"the gradient is nan.*on a\.jpg, b\.jpg"):
         module.on_before_optimizer_step(optimiser)
+
+
+def test_a_share_of_the_batches_is_shown_smaller_and_farther(batch, monkeypatch):
+    """A step on shrunk views is one on smaller images whose depth is farther by the ratio of the focal lengths."""
+    module = build_module(False)
+    module.config.data.shrink, module.config.data.shrink_least = 0.5, 0.5
+    seen = []
+
+    def predict(self, image):
+        seen.append(tuple(image.shape[-2:]))
+        return (torch.ones(len(image), 1, image.shape[-2] // 2, image.shape[-1] // 2, requires_grad=True),)
+
+    truths_m = []
+
+    class Listener(torch.nn.Module):
+        def forward(self, predicted_m, truth_m):
+            truths_m.append(truth_m)
+            return {"loss": predicted_m.sum()}
+
+    monkeypatch.setattr(DepthModule, "_predict", predict)
+    module.loss = Listener()
+    image, _, names = batch
+    for step in range(60):
+        monkeypatch.setattr(DepthModule, "global_step", step)
+        module.training_step((image, torch.full((2, 1, 64, 96), 3.0), names), step)
+    sizes = set(seen)
+    assert 15 < seen.count((64, 96)) < 45
+    assert len(sizes) > 5
+    assert all(32 <= height <= 64 and 48 <= width <= 96 and height % 2 == width % 2 == 0 for height, width in sizes)
+    for (height, width), truth_m in zip(seen, truths_m, strict=True):
+        assert truth_m.unique().item() == pytest.approx(3.0 * (64 * 96 / (height * width)) ** 0.5)
+
+
+def test_every_process_shrinks_a_batch_alike(monkeypatch):
+    draws = []
+    for rank in (0, 1):
+        module = build_module(False)
+        module.config.data.shrink = 0.7
+        monkeypatch.setattr(DepthModule, "global_rank", rank)
+        draws.append([])
+        for step in range(20):
+            monkeypatch.setattr(DepthModule, "global_step", step)
+            module.on_train_batch_start(None, step)
+            draws[-1].append(module._draw_shrink())
+    assert draws[0] == draws[1]
+    assert len(set(draws[0])) > 5
+
+
+def test_a_shrunk_view_is_the_same_view(batch):
+    """Image against OpenCV's area filter, depth against every second pixel; unknown stays unknown."""
+    grey, truth_m, _ = batch
+    smooth = np.stack([cv2.GaussianBlur(view.permute(1, 2, 0).numpy(), (0, 0), 4) for view in grey])
+    image = torch.from_numpy(smooth).permute(0, 3, 1, 2)
+    smaller, depth_m = shrink_batch(image, truth_m, 0.5)
+    for before, after in zip(smooth, smaller.permute(0, 2, 3, 1).numpy(), strict=True):
+        expected = cv2.resize(before, (48, 32), interpolation=cv2.INTER_AREA)
+        assert np.abs(expected.astype(int) - after)[1:-1, 1:-1].max() <= 2
+    assert torch.equal(depth_m, 2 * truth_m[:, :, 1::2, 1::2])
+    assert (depth_m[:, :, :4] == 0).all()

@@ -1,0 +1,31 @@
+"""A batch seen as by a wider lens: at fewer pixels, whole."""
+
+from __future__ import annotations
+
+import math
+
+from torch import Tensor
+from torch.nn import functional as F
+
+MULTIPLE = 2  # the network's
+
+
+def shrink_batch(image: Tensor, depth_m: Tensor, share: float) -> tuple[Tensor, Tensor]:
+    """Show a batch at fewer pixels, its depth in the training camera's terms.
+
+    Fewer pixels across the same rays are a shorter focal length, and a wide lens shows a scene as the training camera
+    would a farther one: depth grows as the size shrinks.
+
+    Args:
+        image: (B, 3, H, W) uint8.
+        depth_m: (B, 1, H, W) float32 metres, 0 unknown.
+        share: Of each side, above 0 and at most 1; the nearest multiples of :data:`MULTIPLE` are taken.
+
+    Returns:
+        (B, 3, h, w) uint8 and (B, 1, h, w) float32 metres.
+    """
+    height, width = image.shape[-2:]
+    size = [max(1, round(side * share / MULTIPLE)) * MULTIPLE for side in (height, width)]
+    smaller = F.interpolate(image.float(), size=size, mode="bilinear", antialias=True).round().to(image.dtype)
+    nearest_m = F.interpolate(depth_m, size=size, mode="nearest-exact")
+    return smaller, nearest_m * math.sqrt(height * width / (size[0] * size[1]))
