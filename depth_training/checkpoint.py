@@ -16,7 +16,7 @@ from depth_estimation_ros.inference.contract import FORMAT_VERSION, InputContrac
 from depth_estimation_ros.inference.model_file import CONTRACT_KEY
 from depth_training.config import DataConfig, NetworkConfig, TrainingConfig
 from depth_training.files import write_whole
-from depth_training.network.depth_network import DepthNetwork
+from depth_training.network.depth_network import SIZE_MULTIPLE, DepthNetwork
 from depth_training.protocols import NYU_EIGEN
 
 NETWORK_KEY = "depth_training.network"
@@ -87,7 +87,7 @@ def build_contract(config: TrainingConfig, validation_metrics: dict[str, float])
             native_height=data.native_height,
             native_width=data.native_width,
             zoom_range=shown_zooms(data),
-            size_multiple=2,
+            size_multiple=SIZE_MULTIPLE,
             size_least=64,
             size_most=1024,
         ),

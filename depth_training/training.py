@@ -76,6 +76,8 @@ class DepthModule(pl.LightningModule):
 
     def _draw_shrink(self) -> float:
         data = self.config.data
+        if not data.shrink:
+            return 1.0
         # The same for all processes: the batch that they share is of one size.
         random = torch.Generator().manual_seed(derived_seed(self.config.optimiser.seed, self.global_step))
         drawn, place = torch.rand(2, generator=random).tolist()

@@ -69,6 +69,11 @@ def choose_network_size(
     return int(sizes[best, 0]), int(sizes[best, 1])
 
 
+def nearest_multiple(side: float, multiple: int) -> int:
+    """The multiple, at least one of it, that lies nearest to a side."""
+    return max(round(side / multiple), 1) * multiple
+
+
 def _allowed_sizes(given: InputContract, height: int, width: int, budget: int) -> np.ndarray:
     """All (h, w) of the camera's aspect ratio, one side rounded to the multiple, that keep bounds and budget."""
     multiple = given.size_multiple

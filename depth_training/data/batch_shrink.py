@@ -7,7 +7,8 @@ import math
 from torch import Tensor
 from torch.nn import functional as F
 
-MULTIPLE = 2  # the network's
+from depth_estimation_ros.inference.network_size import nearest_multiple
+from depth_training.network.depth_network import SIZE_MULTIPLE
 
 
 def shrink_batch(image: Tensor, depth_m: Tensor, share: float) -> tuple[Tensor, Tensor]:
@@ -19,13 +20,13 @@ def shrink_batch(image: Tensor, depth_m: Tensor, share: float) -> tuple[Tensor, 
     Args:
         image: (B, 3, H, W) uint8.
         depth_m: (B, 1, H, W) float32 metres, 0 unknown.
-        share: Of each side, above 0 and at most 1; the nearest multiples of :data:`MULTIPLE` are taken.
+        share: Of each side, above 0 and at most 1; rounded to sides that the network takes.
 
     Returns:
         (B, 3, h, w) uint8 and (B, 1, h, w) float32 metres.
     """
     height, width = image.shape[-2:]
-    size = [max(1, round(side * share / MULTIPLE)) * MULTIPLE for side in (height, width)]
+    size = [nearest_multiple(side * share, SIZE_MULTIPLE) for side in (height, width)]
     smaller = F.interpolate(image.float(), size=size, mode="bilinear", antialias=True).round().to(image.dtype)
     nearest_m = F.interpolate(depth_m, size=size, mode="nearest-exact")
     return smaller, nearest_m * math.sqrt(height * width / (size[0] * size[1]))

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 
 from depth_estimation_ros.inference import InferenceError, ModelContract, Predictor
+from depth_estimation_ros.inference.network_size import nearest_multiple
 from depth_training.evaluation import open_model
 from depth_training.export import ExportError, export_checkpoint
 
@@ -49,17 +50,16 @@ def parity_sizes(contract: ModelContract) -> dict[str, tuple[int, int]]:
     sizes = {"native": (given.native_height, given.native_width)}
     for name, (rows, columns) in ASPECTS.items():
         scale = max((pixels / (rows * columns)) ** 0.5, given.size_least / min(rows, columns))
-        sizes[name] = (_rounded(rows * scale, given.size_multiple), _rounded(columns * scale, given.size_multiple))
+        sizes[name] = (
+            nearest_multiple(rows * scale, given.size_multiple),
+            nearest_multiple(columns * scale, given.size_multiple),
+        )
     sizes["odd"] = (given.native_height - 1, given.native_width - 3)
     within = {}
     for name, size in sizes.items():
         if given.size_least <= min(size) and max(size) <= given.size_most:
             within[name] = size
     return within
-
-
-def _rounded(side: float, multiple: int) -> int:
-    return max(round(side / multiple), 1) * multiple
 
 
 def probe_images(height: int, width: int, count: int = 2) -> list[np.ndarray]:
@@ -106,7 +106,6 @@ def export_compared(
     half: bool = True,
     metrics: dict | None = None,
     zoom: tuple[float, float] | None = None,
-    bound: float = BOUND,
 ) -> list[SizeParity]:
     """Export a checkpoint as :func:`export_checkpoint` does, and keep the file only if it answers as PyTorch does.
 
@@ -116,18 +115,17 @@ def export_compared(
         half: Round large weights to float16; what that changes is part of the comparison.
         metrics: For the contract.
         zoom: For the contract, in place of all that training showed.
-        bound: Greatest relative difference at any pixel.
 
     Raises:
         ExportError: Another ending, a ``zoom`` beyond what training showed, a size that does not run, or a difference
-            above the bound; ``output`` is not written then.
+            above :data:`BOUND`; ``output`` is not written then.
         CheckpointError: The checkpoint cannot be used.
     """
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{output.name}.", dir=output.parent) as folder:
         written = export_checkpoint(checkpoint, Path(folder) / output.name, half, metrics, zoom)
         found = compare_models(open_model(str(checkpoint), "cpu"), open_model(str(written), "cpu"))
-        refuse_beyond(bound, found, output)
+        refuse_beyond(BOUND, found, output)
         os.replace(written, output)
     return found
 
