@@ -17,9 +17,11 @@ from depth_estimation_ros.inference.model_file import CONTRACT_KEY
 from depth_training.config import DataConfig, NetworkConfig, TrainingConfig
 from depth_training.files import write_whole
 from depth_training.network.depth_network import SIZE_MULTIPLE, DepthNetwork
+from depth_training.network.ensemble import NetworkEnsemble
 from depth_training.protocols import NYU_EIGEN
 
 NETWORK_KEY = "depth_training.network"
+Network = DepthNetwork | NetworkEnsemble
 LICENCE = "Apache-2.0"
 # Smaller tensors (biases, statistics) gain nothing from half precision.
 LEAST_HALF_ELEMENTS = 256
@@ -118,7 +120,7 @@ def _describe_data(config: TrainingConfig) -> str:
     return f"{name(data.pairs)}, {data.split} split, seed {config.optimiser.seed}{replayed}{origin}"
 
 
-def save_checkpoint(network: DepthNetwork, contract: ModelContract, path: Path, half: bool = False) -> Path:
+def save_checkpoint(network: Network, contract: ModelContract, path: Path, half: bool = False) -> Path:
     """Write a network's weights with its contract and architecture in the header.
 
     Args:
@@ -133,7 +135,7 @@ def save_checkpoint(network: DepthNetwork, contract: ModelContract, path: Path, 
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     if half:
         tensors = {name: tensor.half() if is_large(tensor) else tensor for name, tensor in tensors.items()}
-    header = {CONTRACT_KEY: contract.to_json(), NETWORK_KEY: json.dumps(dataclasses.asdict(network.config))}
+    header = {CONTRACT_KEY: contract.to_json(), NETWORK_KEY: json.dumps(_architecture(network))}
     write_whole(path, save(tensors, metadata=header))
     return path
 
@@ -143,14 +145,14 @@ def is_large(tensor: torch.Tensor) -> bool:
     return tensor.dtype == torch.float32 and tensor.ndim > 1 and tensor.numel() >= LEAST_HALF_ELEMENTS
 
 
-def round_weights_to_half(network: DepthNetwork) -> None:
+def round_weights_to_half(network: Network) -> None:
     """Replace each large weight by the nearest float16 number, in place."""
     for tensor in network.state_dict().values():
         if is_large(tensor):
             tensor.copy_(tensor.half())
 
 
-def load_checkpoint(path: Path) -> tuple[DepthNetwork, ModelContract]:
+def load_checkpoint(path: Path) -> tuple[Network, ModelContract]:
     """Read a checkpoint back as a network in evaluation mode and its contract.
 
     Raises:
@@ -171,9 +173,21 @@ def load_checkpoint(path: Path) -> tuple[DepthNetwork, ModelContract]:
         raise CheckpointError(
             f"checkpoint {path} lacks {', '.join(missing)} in its header: give one that `train` wrote"
         )
-    network = DepthNetwork(NetworkConfig(**json.loads(header[NETWORK_KEY])))
+    network = _build(json.loads(header[NETWORK_KEY]))
     network.load_state_dict(state)
     return network.eval(), ModelContract.from_json(header[CONTRACT_KEY], str(path))
+
+
+def _architecture(network: Network) -> dict | list[dict]:
+    if isinstance(network, NetworkEnsemble):
+        return [dataclasses.asdict(config) for config in network.configs]
+    return dataclasses.asdict(network.config)
+
+
+def _build(architecture: dict | list[dict]) -> Network:
+    if isinstance(architecture, list):
+        return NetworkEnsemble([DepthNetwork(NetworkConfig(**each)) for each in architecture])
+    return DepthNetwork(NetworkConfig(**architecture))
 
 
 class NetworkBackend:
@@ -181,7 +195,7 @@ class NetworkBackend:
 
     name = "torch"
 
-    def __init__(self, network: DepthNetwork, contract: ModelContract, device: str = "cpu"):
+    def __init__(self, network: Network, contract: ModelContract, device: str = "cpu"):
         self.network = network.to(device)
         self.device = device
         self.names = contract.output.names

@@ -13,13 +13,14 @@ import torch
 
 from depth_estimation_ros.inference.contract import ModelContract
 from depth_estimation_ros.inference.predictor import Predictor
-from depth_training.checkpoint import NetworkBackend, load_checkpoint, save_checkpoint
+from depth_training.checkpoint import Network, NetworkBackend, load_checkpoint, save_checkpoint
 from depth_training.confidence import ONE_SIGMA_SHARE, errors_in_sigmas, fit_sigma_factor, known_pixels
 from depth_training.config import load_config
 from depth_training.data.pairs import Pair, read_pair
 from depth_training.data.splits import training_and_validation_pairs
 from depth_training.evaluation import Camera, camera_of, predict_at_image_size
-from depth_training.network.depth_network import ConfidenceHead, DepthNetwork
+from depth_training.network.depth_network import ConfidenceHead
+from depth_training.network.ensemble import NetworkEnsemble
 
 TOLERANCE = 0.01  # a factor nearer to 1 than this moves the coverage by less than half a percent
 MOST_ROUNDS = 4
@@ -42,14 +43,19 @@ def held_apart_pairs(config_file: Path) -> list[Pair]:
     return training_and_validation_pairs(config.data, config.optimiser.seed)[1]
 
 
-def scale_sigma(network: DepthNetwork, factor: float) -> None:
-    """Multiply a network's sigma by ``factor``, in place, by way of the confidence head's bias.
+def scale_sigma(network: Network, factor: float) -> None:
+    """Multiply a network's sigma by ``factor``, in place: an ensemble's own factor, or the confidence head's bias.
 
-    Where sigma stands at an end of :data:`ConfidenceHead.LOG_SIGMA_RANGE` it stays there or moves less.
+    Where a head's sigma stands at an end of :data:`ConfidenceHead.LOG_SIGMA_RANGE` it stays there or moves less.
 
     Raises:
         CalibrationError: The network has no confidence.
     """
+    if isinstance(network, NetworkEnsemble):
+        if not network.has_confidence:
+            raise CalibrationError("this ensemble has no confidence: every member needs one (network.confidence=true)")
+        network.sigma_factor *= factor
+        return
     head = network.confidence
     if head is None:
         raise CalibrationError("this network has no confidence: train one with network.confidence=true")
@@ -104,7 +110,7 @@ def rescale_checkpoint(checkpoint: Path, factor: float, output: Path) -> None:
     _save(network, contract, factor, output)
 
 
-def _save(network: DepthNetwork, contract: ModelContract, factor: float, output: Path) -> None:
+def _save(network: Network, contract: ModelContract, factor: float, output: Path) -> None:
     metrics = contract.metrics
     if metrics:  # an empty one says that nobody measured
         metrics = {**metrics, "sigma_factor": factor * metrics.get("sigma_factor", 1.0)}

@@ -26,6 +26,7 @@ class NetworkConfig:
             EfficientNet-lite that learns.
         widths: Output channels of the decoder blocks, coarse to fine.
         bottleneck_width: Channels after a 1x1 convolution on the bottleneck; null for none.
+        bottleneck_norm: BatchNorm and ReLU after that convolution, which is linear without.
         leaky_slope: Negative slope of the LeakyReLU in each decoder block.
         decoder_batch_norm: BatchNorm after every convolution of the decoder.
         global_context: Add a summary of the whole image at the bottleneck.
@@ -44,6 +45,7 @@ class NetworkConfig:
     drop_path: float = 0.0
     widths: list[int] = field(default_factory=lambda: [128, 64, 32, 16])
     bottleneck_width: int | None = None
+    bottleneck_norm: bool = False
     leaky_slope: float = 0.2
     decoder_batch_norm: bool = False
     global_context: bool = False

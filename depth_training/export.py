@@ -12,8 +12,13 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from depth_estimation_ros.inference.model_file import CONTRACT_FILE, CONTRACT_KEY, ModelContract
-from depth_training.checkpoint import LEAST_HALF_ELEMENTS, load_checkpoint, round_weights_to_half, save_checkpoint
-from depth_training.network.depth_network import DepthNetwork
+from depth_training.checkpoint import (
+    LEAST_HALF_ELEMENTS,
+    Network,
+    load_checkpoint,
+    round_weights_to_half,
+    save_checkpoint,
+)
 
 OPSET = 18
 
@@ -22,7 +27,7 @@ class ExportError(ValueError):
     """An export that was asked for in a way that cannot be met; the message says what to do."""
 
 
-def _dynamic_program(network: DepthNetwork, contract: ModelContract) -> torch.export.ExportedProgram:
+def _dynamic_program(network: Network, contract: ModelContract) -> torch.export.ExportedProgram:
     """Trace with height and width left free, so that any camera's aspect ratio runs."""
     sides = {"min": contract.input.size_least, "max": contract.input.size_most}
     # An odd-looking example size: equal or round sides would let the tracer take one for the other or for a constant.
@@ -48,7 +53,7 @@ def store_weights_as_half(model: onnx.ModelProto) -> None:
         graph.node.insert(0, cast)
 
 
-def export_onnx(network: DepthNetwork, contract: ModelContract, path: Path, half: bool = True) -> Path:
+def export_onnx(network: Network, contract: ModelContract, path: Path, half: bool = True) -> Path:
     """Write a network in evaluation mode as ONNX with its contract in the metadata.
 
     Args:
@@ -88,7 +93,7 @@ def export_onnx(network: DepthNetwork, contract: ModelContract, path: Path, half
     return path
 
 
-def export_program(network: DepthNetwork, contract: ModelContract, path: Path) -> Path:
+def export_program(network: Network, contract: ModelContract, path: Path) -> Path:
     """Write a network in evaluation mode as a ``torch.export`` program with its contract beside the graph."""
     torch.export.save(_dynamic_program(network, contract), path, extra_files={CONTRACT_FILE: contract.to_json()})
     return path

@@ -11,6 +11,7 @@ from depth_training.checkpoint import load_checkpoint
 from depth_training.config import ConfigError, DataConfig, NetworkConfig, TrainingConfig, load_config
 from depth_training.data.dataset import training_focal
 from depth_training.network.depth_network import DepthNetwork
+from depth_training.network.ensemble import NetworkEnsemble
 
 BUNDLED = Path(__file__).parent / "models"
 # What training does with the layers; everything else of the network is in its weights.
@@ -43,6 +44,8 @@ def resolve_config(preset: Path | None, overrides: list[str], init: str) -> Trai
         ConfigError: Preset or overrides want another network or another training camera.
     """
     network, contract = load_checkpoint(find_checkpoint(init))
+    if isinstance(network, NetworkEnsemble):
+        raise ConfigError(f"{init} is an ensemble of {len(network.members)} networks: give --init one of its members")
     base = TrainingConfig(init=init, network=network.config, data=_data_of(contract))
     config = load_config(preset, overrides, base)
     _refuse_another_network(network.config, config.network, init)

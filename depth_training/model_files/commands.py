@@ -1,4 +1,4 @@
-"""The commands about finished models: ``export``, ``info`` and ``calibrate-confidence``."""
+"""The commands about finished models: ``export``, ``info``, ``ensemble`` and ``calibrate-confidence``."""
 
 from __future__ import annotations
 
@@ -99,6 +99,19 @@ def info(
         console.print(f"no usable contract: {problem}", style="yellow", highlight=False, soft_wrap=True, markup=False)
 
 
+def ensemble(
+    checkpoints: Annotated[list[Path], typer.Argument(help="Two or more model.safetensors of the same camera.")],
+    output: Annotated[Path, typer.Option(help="Where to write; its name becomes the model's, for example quality.")],
+) -> None:
+    """Make one model of several: their mean in log depth, and what they disagree by in its confidence.
+
+    It is evaluated, calibrated and exported like any other, and takes the time of all its members.
+    """
+    from depth_training.model_files.ensemble import join_checkpoints
+
+    console.print(f"{join_checkpoints(checkpoints, output)}: {len(checkpoints)} networks", soft_wrap=True)
+
+
 def calibrate_confidence(
     checkpoint: Annotated[Path, typer.Argument(help="model.safetensors of a run with network.confidence=true.")],
     pairs: Annotated[
@@ -135,6 +148,8 @@ def calibrate_confidence(
     cv2.setNumThreads(1)
     target = output or checkpoint.with_name(f"{checkpoint.stem}_calibrated.safetensors")
     if factor is not None:
+        if pairs or limit:
+            raise ValueError("--factor fits nothing, and --pairs and --limit have no use with it: leave them out")
         rescale_checkpoint(checkpoint, factor, target)
     else:
         listed = read_pairs(pairs) if pairs else held_apart_pairs(checkpoint.parent / "config.yaml")
@@ -146,4 +161,5 @@ def register(app: Any) -> None:
     """Add the commands to the command line."""
     app.command()(export)
     app.command()(info)
+    app.command()(ensemble)
     app.command()(calibrate_confidence)

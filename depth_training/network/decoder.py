@@ -92,6 +92,13 @@ class GlobalContext(nn.Module):
         return x + self.linear(self.dropout(x.mean((2, 3), keepdim=True)))
 
 
+def _reduce(channels: int, width: int | None, norm: bool) -> nn.Module:
+    if not width:
+        return nn.Identity()
+    conv = nn.Conv2d(channels, width, kernel_size=1, bias=not norm)
+    return nn.Sequential(conv, nn.BatchNorm2d(width), nn.ReLU(inplace=True)) if norm else conv
+
+
 class Decoder(nn.Module):
     """As many blocks as the encoder has skip connections, coarse to fine.
 
@@ -100,6 +107,7 @@ class Decoder(nn.Module):
         widths: Output channels of each block, coarse to fine; one per skip connection.
         bottleneck_width: Channels that a 1x1 convolution reduces the bottleneck to before the first block; None for
             no such convolution (the paper's text has none, its reference [1] has one).
+        bottleneck_norm: BatchNorm and ReLU after that convolution, which is linear without.
         leaky_slope: Negative slope of the LeakyReLU.
         batch_norm: BatchNorm after every convolution of the blocks; the paper and its reference [1] have none.
         global_context: Add a summary of the whole image at the bottleneck; the paper has none.
@@ -115,6 +123,7 @@ class Decoder(nn.Module):
         batch_norm: bool = False,
         global_context: bool = False,
         light: bool = False,
+        bottleneck_norm: bool = False,
     ):
         super().__init__()
         *skips, bottleneck = encoder_channels
@@ -123,7 +132,7 @@ class Decoder(nn.Module):
                 f"the decoder has {len(widths)} widths {list(widths)} but the encoder has {len(skips)} skip "
                 "connections: give one width per skip connection, coarse to fine"
             )
-        self.reduce = nn.Conv2d(bottleneck, bottleneck_width, kernel_size=1) if bottleneck_width else nn.Identity()
+        self.reduce = _reduce(bottleneck, bottleneck_width, bottleneck_norm)
         inputs = [bottleneck_width or bottleneck, *widths[:-1]]
         self.context = GlobalContext(inputs[0]) if global_context else nn.Identity()
         self.blocks = nn.ModuleList(

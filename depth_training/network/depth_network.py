@@ -113,6 +113,7 @@ class DepthNetwork(nn.Module):
             config.decoder_batch_norm,
             config.global_context,
             config.light_decoder,
+            config.bottleneck_norm,
         )
         self.head = HEADS[config.head](self.decoder.out_channels, config)
         self.confidence = ConfidenceHead(self.decoder.out_channels) if config.confidence else None

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import torch
 from rich.progress import track
+from torch import nn
 from torch.nn import functional as F
 
 from depth_estimation_ros.inference.predictor import Predictor
@@ -19,7 +20,6 @@ from depth_training.data.dataset import FullPairs
 from depth_training.data.pairs import Pair, read_pairs
 from depth_training.evaluation import Camera, evaluate_pairs, summarise
 from depth_training.losses import PaperLoss
-from depth_training.network.depth_network import DepthNetwork
 from depth_training.reproduction.experiments import Experiment
 from depth_training.reproduction.split_files import split_folder
 
@@ -42,7 +42,7 @@ def loss_in(terms: dict[str, float], lambda_depth: float, units_per_metre: float
 
 
 @torch.inference_mode()
-def loss_rows(network: DepthNetwork, pairs: Sequence[Pair], config: TrainingConfig) -> Iterator[dict[str, float]]:
+def loss_rows(network: nn.Module, pairs: Sequence[Pair], config: TrainingConfig) -> Iterator[dict[str, float]]:
     """Yield the paper's loss of each image at the network's output size, as in training but on the whole image.
 
     Args:

@@ -23,6 +23,9 @@ NETWORKS = {
     "light": NetworkConfig(
         head="log_depth", widths=[16, 12, 8, 8], bottleneck_width=16, light_decoder=True, confidence=True
     ),
+    "light, norm": NetworkConfig(
+        head="log_depth", widths=[16, 12, 8, 8], bottleneck_width=16, bottleneck_norm=True, light_decoder=True
+    ),
 }
 
 
