@@ -117,7 +117,8 @@ def _describe_data(config: TrainingConfig) -> str:
     data = config.data
     replayed = f", {name(data.replay_pairs)} replayed" if data.replay_pairs else ""
     origin = f", from {Path(config.init).name}" if config.init else ""
-    return f"{name(data.pairs)}, {data.split} split, seed {config.optimiser.seed}{replayed}{origin}"
+    taught = f", taught by {Path(config.loss.teacher).name}" if config.loss.teacher else ""
+    return f"{name(data.pairs)}, {data.split} split, seed {config.optimiser.seed}{replayed}{origin}{taught}"
 
 
 def save_checkpoint(network: Network, contract: ModelContract, path: Path, half: bool = False) -> Path:

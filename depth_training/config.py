@@ -148,6 +148,9 @@ class LossConfig:
         variance_focus: Share of the mean taken out of the scale-invariant term; below 1, or metric scale is lost.
         gradient_weight: Weight of the multi-scale gradient term of ``log_depth``.
         confidence_weight: Weight of the confidence's likelihood; depth is not changed by it.
+        teacher: Bundled name or .safetensors file of a network, such as an ensemble, whose depth is learnt beside the
+            truth, with the same loss; empty for none.
+        teacher_weight: Share of the loss that is the teacher's, 0 to 1.
     """
 
     name: str = "paper"
@@ -155,6 +158,8 @@ class LossConfig:
     variance_focus: float = 0.5
     gradient_weight: float = 0.5
     confidence_weight: float = 0.1
+    teacher: str = ""
+    teacher_weight: float = 0.5
 
 
 @dataclass

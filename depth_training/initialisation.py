@@ -19,7 +19,7 @@ FREE_KEYS = ("freeze_encoder", "frozen_stages", "drop_path")
 
 
 def find_checkpoint(init: str) -> Path:
-    """The file of a bundled name, such as ``default``, or of a path.
+    """The file of a bundled name, such as ``default``, or of a path, as ``--init`` and ``loss.teacher`` take it.
 
     Raises:
         ConfigError: It is neither.
@@ -28,7 +28,7 @@ def find_checkpoint(init: str) -> Path:
     if path.is_file() or bundled.is_file():
         return path if path.is_file() else bundled
     names = ", ".join(sorted(file.stem for file in BUNDLED.glob("*.safetensors")))
-    raise ConfigError(f"--init {init} is neither a bundled checkpoint ({names}) nor a .safetensors file: give one")
+    raise ConfigError(f"{init} is neither a bundled checkpoint ({names}) nor a .safetensors file: give one")
 
 
 def resolve_config(preset: Path | None, overrides: list[str], init: str) -> TrainingConfig:

@@ -21,6 +21,7 @@ from depth_training.data.epoch_order import derived_seed
 from depth_training.data.loaders import plain_pairs_error, training_loader, validation_loader, whole_loader
 from depth_training.data.pairs import PairsError
 from depth_training.data.splits import replayed_and_test_pairs, training_and_validation_pairs
+from depth_training.distillation import Teacher
 from depth_training.files import is_full_disk
 from depth_training.initialisation import load_weights
 from depth_training.losses import build_loss, confidence_nll
@@ -49,12 +50,17 @@ class DepthModule(pl.LightningModule):
         # The trainer trains modules in the mode that they come in: a new one's encoder would move its statistics.
         self.network.train()
         self.loss = build_loss(config.loss)
+        self.teacher = Teacher(config.loss.teacher, config.data) if config.loss.teacher else None
         self.validation_metrics = DepthMetrics()
         self.images: list[str] = []  # of the batch at work, for messages
 
     def _predict(self, image: Tensor) -> tuple[Tensor, ...]:
-        outputs = self.network((image.float() / 255).contiguous(memory_format=torch.channels_last))
-        return tuple(output.float() for output in outputs)
+        return tuple(output.float() for output in self.network(_network_input(image)))
+
+    def on_fit_start(self) -> None:
+        """Take the teacher along to the device."""
+        if self.teacher is not None:
+            self.teacher.to(self.device)
 
     def on_train_batch_start(self, batch: Any, batch_index: int) -> None:
         """Let what is drawn within a step follow from seed, step and process alone, as the samples do."""
@@ -68,6 +74,10 @@ class DepthModule(pl.LightningModule):
         predicted_m, *sigma = self._predict(image)  # (B, 1, h/2, w/2)
         truth_m = F.interpolate(truth_m, size=predicted_m.shape[-2:], mode="nearest-exact")
         terms = self.loss(predicted_m, truth_m)
+        if self.teacher is not None:
+            weight = self.config.loss.teacher_weight
+            terms["teacher"] = self.loss(predicted_m, self.teacher(_network_input(image)))["loss"]
+            terms["loss"] = (1 - weight) * terms["loss"] + weight * terms["teacher"]
         if sigma:
             terms["confidence"] = confidence_nll(sigma[0], predicted_m, truth_m)
             terms["loss"] = terms["loss"] + self.config.loss.confidence_weight * terms["confidence"]
@@ -137,6 +147,10 @@ class DepthModule(pl.LightningModule):
             pct_start=0.15,
         )
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def _network_input(image: Tensor) -> Tensor:
+    return (image.float() / 255).contiguous(memory_format=torch.channels_last)
 
 
 def _checkpoint_to_resume(run: Path) -> Path | None:

@@ -6,10 +6,18 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="depth_training needs the train extra")
 
-from depth_training.checkpoint import RunError  # noqa: E402
-from depth_training.config import LossConfig, NetworkConfig, OptimiserConfig, TrainingConfig  # noqa: E402
+from depth_training.checkpoint import RunError, build_contract, load_checkpoint, save_checkpoint  # noqa: E402
+from depth_training.config import (  # noqa: E402
+    ConfigError,
+    DataConfig,
+    LossConfig,
+    NetworkConfig,
+    OptimiserConfig,
+    TrainingConfig,
+)
 from depth_training.data.batch_shrink import shrink_batch  # noqa: E402
 from depth_training.losses import confidence_nll  # noqa: E402
+from depth_training.network.depth_network import DepthNetwork  # noqa: E402
 from depth_training.training import SHRINK_SIZES, DepthModule  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore:You are trying to `self.log")
@@ -158,3 +166,35 @@ def test_a_shrunk_view_is_the_same_view(batch):
         assert np.abs(expected.astype(int) - after)[1:-1, 1:-1].max() <= 2
     assert torch.equal(depth_m, 2 * truth_m[:, :, 1::2, 1::2])
     assert (depth_m[:, :, :4] == 0).all()
+
+
+def write_teacher(path, **data):
+    torch.manual_seed(7)
+    network = NetworkConfig(widths=[8, 8, 8, 8], bottleneck_width=8, head="log_depth")
+    config = TrainingConfig(network=network, data=DataConfig(pairs="some/train.csv", **data))
+    return save_checkpoint(DepthNetwork(network).eval(), build_contract(config, {}), path)
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.3, 1.0])
+def test_a_teacher_shares_the_loss_and_is_neither_trained_nor_saved(batch, tmp_path, weight):
+    """The whole against its two halves, each computed as a loss of its own."""
+    path = write_teacher(tmp_path / "teacher.safetensors")
+    alone, taught = build_module(False), build_module(False, teacher=str(path), teacher_weight=weight)
+    with torch.inference_mode():
+        teacher_m = load_checkpoint(path)[0](batch[0] / 255)[0]  # (2, 1, 32, 48)
+    by_truth = alone.training_step(batch, 0)
+    by_teacher = alone.loss(alone._predict(batch[0])[0], teacher_m)["loss"]
+    loss = taught.training_step(batch, 0)
+    torch.testing.assert_close(loss, (1 - weight) * by_truth + weight * by_teacher)
+    loss.backward()
+    assert taught.state_dict().keys() == alone.state_dict().keys()
+    assert not any(parameter.grad is not None for parameter in taught.teacher.network.parameters())
+    assert not taught.train().teacher.network.training
+
+
+def test_a_teacher_of_another_camera_or_none_is_refused(tmp_path):
+    path = write_teacher(tmp_path / "teacher.safetensors", native_width=160, native_height=120)
+    with pytest.raises(ConfigError, match="the same training camera and native size"):
+        build_module(False, teacher=str(path))
+    with pytest.raises(ConfigError, match="neither a bundled checkpoint"):
+        build_module(False, teacher="nobody")
