@@ -20,7 +20,7 @@ def reproduce(
     test: Annotated[Path, typer.Option(help="CSV file of a held-out test, reported beside the paper's own split.")],
     output: Annotated[Path, typer.Option(help="Folder of the splits, the runs and the report.")],
     preset: Annotated[
-        str, typer.Option(help="cpu (192x256, two to three hours on two cores) or paper (480x640).")
+        str, typer.Option(help="cpu (192x256, about two hours on two cores) or paper (480x640).")
     ] = "cpu",
     encoder_weights: Annotated[
         list[str] | None,
