@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 
 from depth_training.checkpoint import load_checkpoint
 from depth_training.config import ConfigError, DataConfig
 from depth_training.data.dataset import training_focal
-from depth_training.initialisation import find_checkpoint
+from depth_training.initialisation import find_checkpoint, shares_focal_lengths
 
 
 class Teacher:
@@ -28,13 +26,12 @@ class Teacher:
     """
 
     def __init__(self, checkpoint: str, data: DataConfig):
-        self.network, contract = load_checkpoint(find_checkpoint(checkpoint))
-        focal = (contract.training_fx, contract.training_fy)
-        asked = training_focal(data)
-        if not all(has and math.isclose(has, wanted, rel_tol=1e-3) for has, wanted in zip(focal, asked, strict=True)):
+        self.network, contract = load_checkpoint(find_checkpoint(checkpoint, "loss.teacher"))
+        if contract.training_focal_px is None or not shares_focal_lengths(contract, data):
             raise ConfigError(
-                f"loss.teacher={checkpoint} was trained for focal lengths {focal} at its size, and this run is for "
-                f"{asked}: give a teacher of the same training camera and native size"
+                f"loss.teacher={checkpoint} was trained for focal lengths "
+                f"{(contract.training_fx, contract.training_fy)} at its size, and this run is for "
+                f"{training_focal(data)}: give a teacher of the same training camera and native size"
             )
         self.network.requires_grad_(False).to(memory_format=torch.channels_last)
 

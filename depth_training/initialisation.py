@@ -18,17 +18,21 @@ BUNDLED = Path(__file__).parent / "models"
 FREE_KEYS = ("freeze_encoder", "frozen_stages", "drop_path")
 
 
-def find_checkpoint(init: str) -> Path:
-    """The file of a bundled name, such as ``default``, or of a path, as ``--init`` and ``loss.teacher`` take it.
+def find_checkpoint(name: str, option: str = "--init") -> Path:
+    """The file of a bundled name, such as ``default``, or of a path.
+
+    Args:
+        name: Either.
+        option: That it was given as, for the message.
 
     Raises:
         ConfigError: It is neither.
     """
-    path, bundled = Path(init), BUNDLED / f"{init}.safetensors"
+    path, bundled = Path(name), BUNDLED / f"{name}.safetensors"
     if path.is_file() or bundled.is_file():
         return path if path.is_file() else bundled
     names = ", ".join(sorted(file.stem for file in BUNDLED.glob("*.safetensors")))
-    raise ConfigError(f"{init} is neither a bundled checkpoint ({names}) nor a .safetensors file: give one")
+    raise ConfigError(f"{option} {name} is neither a bundled checkpoint ({names}) nor a .safetensors file: give one")
 
 
 def resolve_config(preset: Path | None, overrides: list[str], init: str) -> TrainingConfig:
@@ -71,14 +75,20 @@ def _refuse_another_network(has: NetworkConfig, asked: NetworkConfig, init: str)
         )
 
 
+def shares_focal_lengths(contract: ModelContract, data: DataConfig) -> bool:
+    """Whether a network is of a run's training camera; what its contract does not say contradicts nothing."""
+    trained = (contract.training_fx, contract.training_fy)
+    pairs = zip(trained, training_focal(data), strict=True)
+    return all(has is None or math.isclose(has, asked, rel_tol=1e-3) for has, asked in pairs)
+
+
 def _refuse_another_camera(contract: ModelContract, data: DataConfig, init: str) -> None:
     size = (contract.input.native_height, contract.input.native_width)
-    focal, trained = training_focal(data), (contract.training_fx, contract.training_fy)
-    same = all(has is None or math.isclose(has, asked, rel_tol=1e-3) for has, asked in zip(trained, focal, strict=True))
-    if (data.native_height, data.native_width) != size or not same:
+    if (data.native_height, data.native_width) != size or not shares_focal_lengths(contract, data):
         raise ConfigError(
-            f"the training camera of {init} has {size[1]}x{size[0]} pixels and focal lengths {trained}, the settings "
-            f"ask for {data.native_width}x{data.native_height} and {focal}: leave data.native_height, "
+            f"the training camera of {init} has {size[1]}x{size[0]} pixels and focal lengths "
+            f"{(contract.training_fx, contract.training_fy)}, the settings ask for {data.native_width}x"
+            f"{data.native_height} and {training_focal(data)}: leave data.native_height, "
             "data.native_width, data.fx and data.fy out; another camera's focal length belongs to its pairs (fx, fy)"
         )
 

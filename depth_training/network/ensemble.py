@@ -31,10 +31,11 @@ class NetworkEnsemble(nn.Module):
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
         """Predict depth, and where there is a confidence its sigma, as :meth:`DepthNetwork.forward` does."""
-        depths_m, *sigmas = zip(*(member(image) for member in self.members), strict=True)
-        log_depths = torch.stack([depth_m.log() for depth_m in depths_m])  # (members, B, 1, h, w)
+        answers = [member(image) for member in self.members]
+        log_depths = torch.stack([answer[0].log() for answer in answers])  # (members, B, 1, h, w)
         depth_m = log_depths.mean(0).exp()
         if not self.has_confidence:
             return (depth_m,)
-        variance = torch.stack(sigmas[0]).square().mean(0) + log_depths.var(0, correction=0)
+        sigmas = torch.stack([answer[1] for answer in answers])
+        variance = sigmas.square().mean(0) + log_depths.var(0, correction=0)
         return depth_m, variance.sqrt() * self.sigma_factor

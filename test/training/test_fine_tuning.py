@@ -155,7 +155,7 @@ def test_the_network_and_the_training_camera_are_the_bases(tuned, base):
         (["network.head=linear"], "network.head=linear contradicts"),
         (["data.native_width=128"], "the training camera of"),
         (["data.fx=300"], "the training camera of"),
-        (["--init", "nonesuch"], "nonesuch is neither a bundled checkpoint (default)"),
+        (["--init", "nonesuch"], "--init nonesuch is neither a bundled checkpoint (default)"),
     ],
 )
 def test_settings_that_contradict_the_checkpoint_are_refused_in_one_sentence(

@@ -17,6 +17,7 @@ from depth_training.initialisation import resolve_config  # noqa: E402
 from depth_training.model_files.description import describe_model  # noqa: E402
 from depth_training.model_files.ensemble import join_checkpoints  # noqa: E402
 from depth_training.network.depth_network import DepthNetwork  # noqa: E402
+from depth_training.network.ensemble import NetworkEnsemble  # noqa: E402
 
 IMAGE_RGB = np.random.default_rng(3).integers(0, 256, (120, 160, 3), np.uint8)
 
@@ -111,6 +112,8 @@ def test_without_a_confidence_in_every_member_there_is_none(members, tmp_path):
     assert len(network(torch.rand(1, 3, 64, 96))) == len(contract.output.names) == 1
     with pytest.raises(CalibrationError, match="every member needs one"):
         scale_sigma(network, 2.0)
+    mixed = NetworkEnsemble([load_checkpoint(path)[0] for path in (members[0], silent[0])])
+    assert len(mixed(torch.rand(1, 3, 64, 96))) == 1
     with pytest.raises(CheckpointError, match="differ in input, output or training camera"):
         join_checkpoints([members[0], silent[0]], tmp_path / "no.safetensors")
 
