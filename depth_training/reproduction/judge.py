@@ -87,7 +87,8 @@ def judge_run(output: Path, experiment: Experiment, config: TrainingConfig, run:
 def trained_on(run: Path, config: TrainingConfig) -> dict[str, int]:
     """How many images there were, and how many were seen; the last, incomplete batch of an epoch is left out."""
     images = len(read_pairs(Path(config.data.pairs)))
-    epochs, batch = len(read_curve(run)), config.optimiser.batch_size
+    # The last epoch's number: a stop in the middle of writing the log loses the rows that it held.
+    epochs, batch = int(read_curve(run)["epoch"].max()), config.optimiser.batch_size
     return {"training_images": images, "epochs": epochs, "samples_seen": epochs * (images // batch) * batch}
 
 

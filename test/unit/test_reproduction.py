@@ -17,7 +17,14 @@ from hypothesis import given  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 
 from depth_training.checkpoint import RunError  # noqa: E402
-from depth_training.config import ConfigError, LossConfig, save_config  # noqa: E402
+from depth_training.config import (  # noqa: E402
+    ConfigError,
+    DataConfig,
+    LossConfig,
+    OptimiserConfig,
+    TrainingConfig,
+    save_config,
+)
 from depth_training.data.pairs import PairsError, read_pairs  # noqa: E402
 from depth_training.data.splits import consecutive_blocks  # noqa: E402
 from depth_training.losses import PaperLoss  # noqa: E402
@@ -32,7 +39,7 @@ from depth_training.reproduction.experiments import (  # noqa: E402
     training_config,
 )
 from depth_training.reproduction.figures import choose_rows  # noqa: E402
-from depth_training.reproduction.judge import loss_in, read_curve  # noqa: E402
+from depth_training.reproduction.judge import loss_in, read_curve, trained_on  # noqa: E402
 from depth_training.reproduction.results import RunResult, read_results, score  # noqa: E402
 from depth_training.reproduction.run import only_one, run_experiments, run_folder  # noqa: E402
 from depth_training.reproduction.split_files import PARTS, read_relocatable, split_table, write_splits  # noqa: E402
@@ -369,6 +376,24 @@ def test_a_curve_spans_every_start_and_a_repeated_epoch_counts_once(tmp_path):
     assert curve["val_abs_rel"].tolist() == [0.5, 0.4]
     # lambda 0.1: 100 * (0.1 * L1 + gradient) + ssim
     assert curve["loss_cm"].tolist() == pytest.approx([100 * (0.1 + 0.2) + 0.3, 100 * (0.05 + 0.1) + 0.1])
+
+
+def test_epochs_count_though_a_stop_cut_the_head_off_their_log(tmp_path):
+    """As an interrupt left it that came while the logger wrote the file again with more columns."""
+    header = "epoch,step,train/depth_l1,train/gradient,train/loss,train/ssim,val/abs_rel\n"
+    for version, text in (
+        (0, "0,1,1.4,0.1,0.45,0.2,\n"),
+        (1, f"{header}1,3,1.3,0.1,0.4,0.2,\n2,5,1.2,0.1,0.3,0.2,0.4\n"),
+    ):
+        folder = tmp_path / "logs" / f"version_{version}"
+        folder.mkdir(parents=True)
+        (folder / "metrics.csv").write_text(text)
+    pairs = tmp_path / "train.csv"
+    for name in ("a.jpg", "b.png"):
+        (tmp_path / name).touch()
+    pairs.write_text("image,depth,nyu_index\n" + "".join(f"a.jpg,b.png,{i}\n" for i in range(7)))
+    config = TrainingConfig(data=DataConfig(pairs=str(pairs)), optimiser=OptimiserConfig(batch_size=2))
+    assert trained_on(tmp_path, config) == {"training_images": 7, "epochs": 3, "samples_seen": 18}
 
 
 # What the tables say
