@@ -7,7 +7,7 @@ PLANE_NODE in the environment holds JSON:
     infer_s      seconds that one inference takes
     load_s       seconds that loading takes
     first_wait_s how long the first images wait for a CameraInfo
-    gate         path of a file; inference waits until it exists
+    gate         path of a file; inference waits until it exists, and makes gate.held when it begins to wait
     sigma        the standard deviation of log depth that the double claims; without it, it claims none
     built        path of a file that gets a line with the topic of each message that is built
 A frame whose first pixel is fully blue makes inference fail; a model called "missing" makes loading fail.
@@ -78,8 +78,10 @@ class PlanePredictor:
         return is_new
 
     def predict(self, image_rgb: np.ndarray, focal_ratio: float = 1.0) -> Prediction:
-        while "gate" in SETTINGS and not Path(SETTINGS["gate"]).exists():
-            time.sleep(0.002)
+        if "gate" in SETTINGS and not (gate := Path(SETTINGS["gate"])).exists():
+            gate.with_suffix(".held").touch()
+            while not gate.exists():
+                time.sleep(0.002)
         time.sleep(SETTINGS.get("infer_s", 0))
         if image_rgb[0, 0, 2] == 255:
             raise InferenceError("the double was told to fail on this frame")

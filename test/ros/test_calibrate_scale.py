@@ -98,8 +98,10 @@ def test_the_floor_tells_it_from_the_height_of_the_camera(robot, factor):
 
 def test_a_refusal_says_why_on_standard_error_and_in_the_exit_status(robot):
     robot.start()
+    # Its model may take longer to load on a busy machine than calibrate_scale waits for depth.
+    robot.wait_for_state("active")
     camera = ReferenceCamera(robot)  # sees a wall and no floor
-    process = calibrate(robot, "--reference", "floor", "--camera-height", "0.3", "--timeout", "3")
+    process = calibrate(robot, "--reference", "floor", "--camera-height", "0.3", "--timeout", "10")
     camera.send_until(lambda: process.popen.poll() is not None, "calibrate_scale ends")
     assert process.popen.returncode == 1
     assert "no scale: only" in process.output
