@@ -28,7 +28,7 @@ from rich.table import Table
 from torch import nn
 
 import depth_training
-from depth_estimation_ros.inference.onnx_backend import open_session
+from depth_estimation_ros.inference.onnx_backend import free_dimensions, open_session
 from depth_training.checkpoint import build_contract, load_checkpoint
 from depth_training.config import load_config
 from depth_training.export import export_checkpoint, export_onnx, store_weights_as_half
@@ -125,7 +125,9 @@ def build(checkpoint: Path, folder: Path, threads: int) -> tuple[list[Entrant], 
     random = np.random.default_rng(0)
 
     def session_run(file: Path, size: tuple[int, int]) -> Callable[[], object]:
-        session = open_session(file, "cpu", threads)
+        # As a predictor does when it warms up: FastDepth's graph is of one size from the start.
+        free = free_dimensions(open_session(file, "cpu", threads), *size)
+        session = open_session(file, "cpu", threads, free)
         feed = {session.get_inputs()[0].name: random.random((1, 3, *size), np.float32)}
         return lambda: session.run(None, feed)
 

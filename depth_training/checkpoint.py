@@ -201,6 +201,9 @@ class NetworkBackend:
         self.device = device
         self.names = contract.output.names
 
+    def prepare(self, height: int, width: int) -> None:
+        """Do nothing: a network runs at each size as it is."""
+
     @torch.inference_mode()
     def __call__(self, tensor: np.ndarray) -> dict[str, np.ndarray]:
         """Map a (1, 3, H, W) array to the network's outputs by name."""

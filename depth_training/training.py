@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 
 from depth_training.checkpoint import RunError, build_contract, save_checkpoint
 from depth_training.config import TrainingConfig, save_config
-from depth_training.data.batch_shrink import shrink_batch
+from depth_training.data.batch_shrink import shrink_batch, shrink_depth
 from depth_training.data.epoch_order import derived_seed
 from depth_training.data.loaders import plain_pairs_error, training_loader, validation_loader, whole_loader
 from depth_training.data.pairs import PairsError
@@ -68,15 +68,18 @@ class DepthModule(pl.LightningModule):
 
     def training_step(self, batch: tuple[Tensor, Tensor, list[str]], batch_index: int) -> Tensor:
         """Loss at the network's output size (half the crop), as in the paper's reference [1]."""
-        image, truth_m, self.images = batch
+        native_image, truth_m, self.images = batch
+        image = native_image
         if (share := self._draw_shrink()) < 1:
-            image, truth_m = shrink_batch(image, truth_m, share)
+            image, truth_m = shrink_batch(native_image, truth_m, share)
         predicted_m, *sigma = self._predict(image)  # (B, 1, h/2, w/2)
         truth_m = F.interpolate(truth_m, size=predicted_m.shape[-2:], mode="nearest-exact")
         terms = self.loss(predicted_m, truth_m)
         if self.teacher is not None:
             weight = self.config.loss.teacher_weight
-            terms["teacher"] = self.loss(predicted_m, self.teacher(_network_input(image)))["loss"]
+            # Asked at the size that it knows, whatever the network that learns is shown.
+            teacher_m = shrink_depth(self.teacher(_network_input(native_image)), predicted_m.shape[-2:])
+            terms["teacher"] = self.loss(predicted_m, teacher_m)["loss"]
             terms["loss"] = (1 - weight) * terms["loss"] + weight * terms["teacher"]
         if sigma:
             terms["confidence"] = confidence_nll(sigma[0], predicted_m, truth_m)

@@ -35,6 +35,9 @@ class Backend(Protocol):
     name: str  #: "onnxruntime", "torch"
     device: str  #: "cpu" or "cuda"
 
+    def prepare(self, height: int, width: int) -> None:
+        """Makes ready for images of one size, which may come faster then."""
+
     def __call__(self, tensor: npt.NDArray) -> Mapping[str, npt.NDArray]:
         """Runs the network."""
 
@@ -106,6 +109,7 @@ class Predictor:
         """
         if (height, width) in self._warm_sizes:
             return False
+        self._backend.prepare(height, width)
         self.predict(np.full((height, width, 3), 128, np.uint8))
         self._warm_sizes.add((height, width))
         return True
@@ -168,7 +172,7 @@ def load_predictor(
         refuse_foreign_file(path)
         session = open_session(path, device, num_threads)
         contract = contract_of_session(path, session)
-        predictor = Predictor(contract, OnnxBackend(session, contract))
+        predictor = Predictor(contract, OnnxBackend(session, contract, path, num_threads))
     if device == "auto" and predictor.device == "cpu":
         _logger.info("%s finds no CUDA device: model %s runs on the CPU", predictor.backend_name, contract.name)
     return predictor

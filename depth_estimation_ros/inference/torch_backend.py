@@ -60,6 +60,9 @@ class TorchBackend:
         self._path = path
         self._output_names = [n for n in (contract.output.name, contract.output.confidence_name) if n is not None]
 
+    def prepare(self, height: int, width: int) -> None:
+        """Does nothing: a program runs at each size as it is."""
+
     def __call__(self, tensor: npt.NDArray) -> Mapping[str, npt.NDArray]:
         """Runs the program on (1, 3, h, w) and returns the outputs that the contract names, as float32.
 

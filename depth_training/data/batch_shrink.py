@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from torch import Tensor
 from torch.nn import functional as F
@@ -28,5 +29,10 @@ def shrink_batch(image: Tensor, depth_m: Tensor, share: float) -> tuple[Tensor, 
     height, width = image.shape[-2:]
     size = [nearest_multiple(side * share, SIZE_MULTIPLE) for side in (height, width)]
     smaller = F.interpolate(image.float(), size=size, mode="bilinear", antialias=True).round().to(image.dtype)
-    nearest_m = F.interpolate(depth_m, size=size, mode="nearest-exact")
-    return smaller, nearest_m * math.sqrt(height * width / (size[0] * size[1]))
+    return smaller, shrink_depth(depth_m, size)
+
+
+def shrink_depth(depth_m: Tensor, size: Sequence[int]) -> Tensor:
+    """Depth of (B, 1, H, W) as a lens sees it that shows the same at (h, w), in the training camera's terms."""
+    nearest_m = F.interpolate(depth_m, size=list(size), mode="nearest-exact")
+    return nearest_m * math.sqrt(math.prod(depth_m.shape[-2:]) / math.prod(size))

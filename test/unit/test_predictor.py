@@ -282,6 +282,43 @@ def test_a_size_is_warmed_up_once():
     assert ran_at == sizes[:2]
 
 
+def test_a_size_made_ready_answers_as_before_and_other_sizes_run_on():
+    predictor = load_predictor("default", device="cpu")
+    sizes = [(240, 320), (192, 256), (120, 216)]
+    images = [np.random.default_rng(index).integers(0, 256, (*size, 3), np.uint8) for index, size in enumerate(sizes)]
+    before = [predictor.predict(image) for image in images]
+    for size in sizes[:2]:
+        predictor.warm_up(*size)
+    for image, expected in zip(images, before, strict=True):
+        found = predictor.predict(image)
+        np.testing.assert_allclose(found.depth_m, expected.depth_m, rtol=1e-4)
+        np.testing.assert_allclose(found.log_depth_sigma, expected.log_depth_sigma, rtol=1e-4)
+
+
+def test_a_graph_can_be_opened_for_one_size_alone(model_path):
+    height, width = open_session(model_path, "cpu", 1).get_inputs()[0].shape[2:]
+    session = open_session(model_path, "cpu", 1, {height: 240, width: 320})
+    assert session.get_inputs()[0].shape == [1, 3, 240, 320]
+
+
+def test_more_sizes_than_are_kept_ready_all_answer(tmp_path):
+    predictor = load_channel(tmp_path, 1)
+    images = [np.full((6, 8 + index, 3), 50 + index, np.uint8) for index in range(20)]
+    for image in images:
+        predictor.warm_up(*image.shape[:2])
+    for image in images:
+        np.testing.assert_allclose(predictor.predict(image).depth_m, image[:, :, 1])
+
+
+@pytest.mark.parametrize("shape", [(1, 3, "side", "side"), ("n", 3, "h", "w"), (1, 3, None, None)])
+def test_a_graph_whose_sides_have_other_names_or_none_is_warmed_up_too(tmp_path, shape):
+    nodes, constants = channel(1)
+    path = write_model(tmp_path / "m.onnx", nodes, contract_document(), constants, shape=shape)
+    predictor = load_predictor(path, device="cpu")
+    predictor.warm_up(6, 8)
+    np.testing.assert_allclose(predictor.predict(IMAGE).depth_m, IMAGE[:, :, 1])
+
+
 @pytest.mark.parametrize("image", [IMAGE[:, :, 0], IMAGE.astype(np.float32)])
 def test_what_is_no_image_is_refused(tmp_path, image):
     with pytest.raises(ValueError, match="RGB image"):
@@ -307,6 +344,9 @@ class Double:
 
     def __init__(self, plane: np.ndarray):
         self.plane = plane
+
+    def prepare(self, height: int, width: int) -> None:
+        pass
 
     def __call__(self, tensor: np.ndarray) -> dict[str, np.ndarray]:
         return {"depth": self.plane}

@@ -192,6 +192,17 @@ def test_a_teacher_shares_the_loss_and_is_neither_trained_nor_saved(batch, tmp_p
     assert not taught.train().teacher.network.training
 
 
+def test_a_teacher_sees_the_whole_batch_and_tells_of_the_shrunk_one(batch, tmp_path, monkeypatch):
+    """It was taught at the native size, so its answer is shrunk and not its image."""
+    module = build_module(False, teacher=str(write_teacher(tmp_path / "teacher.safetensors")), teacher_weight=1.0)
+    monkeypatch.setattr(module, "_draw_shrink", lambda: 0.5)
+    with torch.inference_mode():
+        teacher_m = module.teacher.network(batch[0] / 255)[0]  # (2, 1, 32, 48)
+    predicted_m = module._predict(shrink_batch(*batch[:2], 0.5)[0])[0]  # (2, 1, 16, 24)
+    expected = module.loss(predicted_m, 2 * teacher_m[:, :, 1::2, 1::2])["loss"]
+    torch.testing.assert_close(module.training_step(batch, 0), expected)
+
+
 def test_a_teacher_of_another_camera_or_none_is_refused(tmp_path):
     path = write_teacher(tmp_path / "teacher.safetensors", native_width=160, native_height=120)
     with pytest.raises(ConfigError, match="the same training camera and native size"):
