@@ -54,7 +54,8 @@ def main() -> None:
             *(f"{row[key]:.3f}" for key in ("abs_rel_formula", "abs_rel_uncorrected")),
             *(f"{row[key]:+.3f}" for key in ("bias_native", "bias_corrected", "bias_uncorrected", "expected_bias")),
         )
-    Console().print(table)
+    # A narrower terminal breaks the lines; rich would cut the figures.
+    Console(width=max(Console().width, 130)).print(table)
     if arguments.json:
         document = {"model": predictor.contract.name, "images": len(pairs), "cameras": results}
         arguments.json.write_text(json.dumps(document, indent=2) + "\n")
