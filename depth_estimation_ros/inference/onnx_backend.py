@@ -85,7 +85,7 @@ class OnnxBackend:
 
 
 def open_session(
-    path: Path, device: str, num_threads: int, free_dimensions: Mapping[str, int] | None = None
+    path: Path, device: str, num_threads: int, sides: Mapping[str, int] | None = None
 ) -> onnxruntime.InferenceSession:
     """Opens an ONNX file.
 
@@ -93,17 +93,17 @@ def open_session(
         path: The file.
         device: "cpu", "cuda", "cuda:N", or "auto" for CUDA where there is one and the CPU elsewhere.
         num_threads: Threads within one operator, 0 for ONNX Runtime's own choice.
-        free_dimensions: What to fix the graph's named free dimensions at; those left out stay free.
+        sides: What to fix the graph's named free dimensions at; those left out stay free.
 
     Raises:
-        ModelFileError: ONNX Runtime cannot read the file, or the graph does not allow ``free_dimensions``.
+        ModelFileError: ONNX Runtime cannot read the file, or the graph does not allow ``sides``.
         BackendError: onnxruntime is not installed, or CUDA was asked for and is not to be had.
     """
     runtime = _import_onnxruntime()
     options = runtime.SessionOptions()
     options.intra_op_num_threads = num_threads
     options.log_severity_level = 4  # fatal: whatever fails is raised as well, in our own words
-    for name, side in (free_dimensions or {}).items():
+    for name, side in (sides or {}).items():
         options.add_free_dimension_override_by_name(name, side)
     reason = f"its providers are {', '.join(runtime.get_available_providers())}"
     if device != "cpu" and _CUDA in runtime.get_available_providers():
