@@ -64,11 +64,12 @@ def build_contract(config: TrainingConfig, validation_metrics: dict[str, float])
     """
     network, data = config.network, config.data
     blocks = "added skips, depthwise" if network.light_decoder else "concatenated skips"
+    without = f", without blocks {', '.join(network.left_out_blocks)}" if network.left_out_blocks else ""
     mean, std = DepthNetwork.input_statistics(network)
     return ModelContract(
         format_version=FORMAT_VERSION,
         name=config.name,
-        encoder=network.encoder + (" (frozen)" if network.freeze_encoder else " (fine-tuned)"),
+        encoder=f"{network.encoder} ({'frozen' if network.freeze_encoder else 'fine-tuned'}{without})",
         decoder=f"{blocks}, widths {'/'.join(map(str, network.widths))}, {network.head} head",
         licence=LICENCE,
         git_revision=git_revision(),

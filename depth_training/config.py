@@ -24,6 +24,9 @@ class NetworkConfig:
         frozen_stages: How many of the encoder's first layers to keep as pretrained where the rest learns.
         drop_path: Greatest probability, reached at the last one, that training skips a residual block of an
             EfficientNet-lite that learns.
+        left_out_blocks: Residual blocks of an EfficientNet-lite to do without, as ``stage.block`` with the stem as
+            stage 0. A network that was trained with ``drop_path`` loses little without some of them, and ``--init``
+            takes a checkpoint that still has them.
         widths: Output channels of the decoder blocks, coarse to fine.
         bottleneck_width: Channels after a 1x1 convolution on the bottleneck; null for none.
         bottleneck_norm: BatchNorm and ReLU after that convolution, which is linear without.
@@ -43,6 +46,7 @@ class NetworkConfig:
     freeze_encoder: bool = True
     frozen_stages: int = 0
     drop_path: float = 0.0
+    left_out_blocks: list[str] = field(default_factory=list)
     widths: list[int] = field(default_factory=lambda: [128, 64, 32, 16])
     bottleneck_width: int | None = None
     bottleneck_norm: bool = False
@@ -145,6 +149,8 @@ class LossConfig:
         name: ``paper`` (section 2.3, metres), ``paper_inverse`` (the same on inverse depth), ``l2``, ``reverse_huber``,
             or ``log_depth`` (L1 in log depth, scale-invariant spread and gradients).
         lambda_depth: Weight of the point-wise term of the paper's losses (0.1 in its reference [1]).
+        depth_power: Power of the true depth that pixels of ``log_depth`` are weighed by: 0 for relative errors, 0.5 for
+            the mean in metres and so a lesser rmse, 1 for errors in metres.
         variance_focus: Share of the mean taken out of the scale-invariant term; below 1, or metric scale is lost.
         gradient_weight: Weight of the multi-scale gradient term of ``log_depth``.
         confidence_weight: Weight of the confidence's likelihood; depth is not changed by it.
@@ -155,6 +161,7 @@ class LossConfig:
 
     name: str = "paper"
     lambda_depth: float = 0.1
+    depth_power: float = 0.0
     variance_focus: float = 0.5
     gradient_weight: float = 0.5
     confidence_weight: float = 0.1

@@ -19,6 +19,7 @@ from depth_training.checkpoint import (
     round_weights_to_half,
     save_checkpoint,
 )
+from depth_training.network.one_channel import with_shifted_sums
 
 OPSET = 18
 
@@ -62,8 +63,9 @@ def export_onnx(network: Network, contract: ModelContract, path: Path, half: boo
         path: Ends in ``.onnx``.
         half: Store large weights as float16.
     """
+    # Fewer weights are not rounded, and in this form they would be.
     program = torch.onnx.export(
-        _dynamic_program(network, contract),
+        _dynamic_program(with_shifted_sums(network, LEAST_HALF_ELEMENTS), contract),
         input_names=[contract.input.name],
         output_names=list(contract.output.names),
         opset_version=OPSET,

@@ -10,7 +10,7 @@ from depth_estimation_ros.inference.contract import ModelContract
 from depth_training.checkpoint import load_checkpoint
 from depth_training.config import ConfigError, DataConfig, NetworkConfig, TrainingConfig, load_config
 from depth_training.data.dataset import training_focal
-from depth_training.network.depth_network import DepthNetwork
+from depth_training.network.depth_network import DepthNetwork, LogDepthHead
 from depth_training.network.ensemble import NetworkEnsemble
 
 BUNDLED = Path(__file__).parent / "models"
@@ -67,7 +67,12 @@ def _data_of(contract: ModelContract) -> DataConfig:
 
 def _refuse_another_network(has: NetworkConfig, asked: NetworkConfig, init: str) -> None:
     before, now = dataclasses.asdict(has), dataclasses.asdict(asked)
-    changed = [key for key in before if before[key] != now[key] and key not in FREE_KEYS]
+    free = list(FREE_KEYS)
+    if set(has.left_out_blocks) <= set(asked.left_out_blocks):
+        free.append("left_out_blocks")
+    if has.greatest_depth_m <= asked.greatest_depth_m:
+        free.append("greatest_depth_m")
+    changed = [key for key in before if before[key] != now[key] and key not in free]
     if changed:
         raise ConfigError(
             f"{', '.join(f'network.{key}={now[key]}' for key in changed)} contradicts the checkpoint {init}, which has "
@@ -94,5 +99,13 @@ def _refuse_another_camera(contract: ModelContract, data: DataConfig, init: str)
 
 
 def load_weights(network: DepthNetwork, init: str) -> None:
-    """Give a network the weights of a checkpoint of the same architecture, in place."""
-    network.load_state_dict(load_checkpoint(find_checkpoint(init))[0].state_dict())
+    """Give a network the weights of a checkpoint, in place.
+
+    The checkpoint's architecture is the network's, but that it may have more blocks and a lesser greatest depth.
+    """
+    trained = load_checkpoint(find_checkpoint(init))[0]
+    assert isinstance(trained, DepthNetwork)  # resolve_config refuses ensembles
+    state = trained.state_dict()
+    network.load_state_dict({name: state[name] for name in network.state_dict() if name in state})
+    if isinstance(network.head, LogDepthHead) and isinstance(trained.head, LogDepthHead):
+        network.head.take_range_of(trained.head, network.config.mean_depth_m)

@@ -49,8 +49,24 @@ class LogDepthHead(nn.Module):
         self.conv = nn.Conv2d(in_channels, 1, kernel_size=3, padding=1)
         self.log_least = math.log(config.least_depth_m)
         self.log_range = math.log(config.greatest_depth_m) - self.log_least
-        share = (math.log(config.mean_depth_m) - self.log_least) / self.log_range
-        _set_bias(self.conv, math.log(share / (1 - share)))
+        _set_bias(self.conv, self._raw(math.log(config.mean_depth_m)))
+
+    def _raw(self, log_depth: float) -> float:
+        share = (log_depth - self.log_least) / self.log_range
+        return math.log(share / (1 - share))
+
+    def _slope(self, log_depth: float) -> float:
+        share = (log_depth - self.log_least) / self.log_range
+        return self.log_range * share * (1 - share)
+
+    @torch.no_grad()
+    def take_range_of(self, trained: LogDepthHead, depth_m: float) -> None:
+        """Make weights of another head, which this one holds a copy of, mean the same near a depth under this range."""
+        log_depth = math.log(depth_m)
+        factor = trained._slope(log_depth) / self._slope(log_depth)
+        assert self.conv.bias is not None
+        self.conv.weight.mul_(factor)
+        self.conv.bias.sub_(trained._raw(log_depth)).mul_(factor).add_(self._raw(log_depth))
 
     def forward(self, x: Tensor) -> Tensor:
         """Depth in metres, (B, 1, h, w), between the least and the greatest depth."""
@@ -103,7 +119,12 @@ class DepthNetwork(nn.Module):
             raise ValueError(f"unknown head {config.head!r}: choose one of {', '.join(HEADS)}")
         self.config = config
         self.encoder = Encoder(
-            config.encoder, encoder_weights, config.freeze_encoder, config.frozen_stages, config.drop_path
+            config.encoder,
+            encoder_weights,
+            config.freeze_encoder,
+            config.frozen_stages,
+            config.drop_path,
+            config.left_out_blocks,
         )
         self.decoder = Decoder(
             self.encoder.channels,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import cast
 
 import timm
@@ -41,6 +42,31 @@ def efficientnet_lite(name: str, pretrained: bool, drop_path: float = 0.0) -> Ef
     _replace_convolutions(model)
     stem = nn.Sequential(cast(nn.Module, model.conv_stem), cast(nn.Module, model.bn1))
     return EfficientNetLite(nn.Sequential(stem, *cast(nn.Sequential, model.blocks)))
+
+
+def leave_out(features: nn.Sequential, names: Sequence[str]) -> None:
+    """Replace residual blocks by nothing, in place; the others keep their names.
+
+    Args:
+        features: Stem and stages.
+        names: ``stage.block``, as in the names of the weights: the stem is 0, a stage's first block 0.
+
+    Raises:
+        ValueError: No such block, or one that changes size or channels.
+    """
+    residual = [
+        f"{stage}.{block}"
+        for stage, blocks in enumerate(cast(list[nn.Sequential], list(features)))
+        for block, module in enumerate(blocks)
+        if getattr(module, "has_skip", False)
+    ]
+    for name in names:
+        if name not in residual:
+            raise ValueError(
+                f"network.left_out_blocks names {name!r}: give residual blocks, which are {', '.join(residual)}"
+            )
+        stage, block = map(int, name.split("."))
+        cast(nn.Sequential, features[stage])[block] = nn.Identity()
 
 
 def _replace_convolutions(module: nn.Module) -> None:

@@ -12,7 +12,7 @@ import torchvision
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from depth_training.network.efficientnet_lite import efficientnet_lite
+from depth_training.network.efficientnet_lite import efficientnet_lite, leave_out
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -52,6 +52,11 @@ def _mobilenet_v2(pretrained: bool, drop_path: float) -> nn.Module:
 def _refuse_drop_path(name: str, drop_path: float) -> None:
     if drop_path:
         raise ValueError(f"network.drop_path is {drop_path}, and {name} cannot skip blocks: set it to 0")
+
+
+def _refuse_another_family(name: str, left_out: Sequence[str]) -> None:
+    if not name.startswith("efficientnet_lite"):
+        raise ValueError(f"network.left_out_blocks is {list(left_out)}, and {name} needs all of its blocks: set it to []")
 
 
 def _squeezenet1_0(pretrained: bool, drop_path: float) -> nn.Module:
@@ -124,6 +129,7 @@ class Encoder(nn.Module):
         frozen: Whether all parameters stay as they are (the paper's choice).
         frozen_stages: How many of the first layers stay as they are where the rest learns.
         drop_path: Greatest probability that training skips a residual block, where not frozen.
+        left_out: Residual blocks of an EfficientNet-lite to do without, as ``stage.block``.
 
     Raises:
         EncoderWeightsError: The weights cannot be had or do not fit.
@@ -136,12 +142,16 @@ class Encoder(nn.Module):
         frozen: bool = True,
         frozen_stages: int = 0,
         drop_path: float = 0.0,
+        left_out: Sequence[str] = (),
     ):
         super().__init__()
         if name not in ENCODERS:
             raise ValueError(f"unknown encoder {name!r}: choose one of {', '.join(ENCODERS)}")
         self.spec = ENCODERS[name]
         self.features = _build_features(name, weights, drop_path)[: self.spec.taps[-1] + 1]
+        if left_out:
+            _refuse_another_family(name, left_out)
+            leave_out(self.features, left_out)
         self.frozen = frozen
         if frozen:
             self.requires_grad_(False)

@@ -11,7 +11,7 @@ from torch import nn  # noqa: E402
 
 from depth_training.config import NetworkConfig  # noqa: E402
 from depth_training.network.decoder import Decoder, DecoderBlock, LightBlock  # noqa: E402
-from depth_training.network.depth_network import ConfidenceHead, DepthNetwork  # noqa: E402
+from depth_training.network.depth_network import ConfidenceHead, DepthNetwork, LogDepthHead  # noqa: E402
 from depth_training.network.encoders import ENCODERS, Encoder, EncoderWeightsError  # noqa: E402
 
 NETWORKS = {
@@ -179,6 +179,58 @@ def test_blocks_are_skipped_at_random_in_training_alone_and_never_among_frozen_s
 def test_an_encoder_that_cannot_skip_blocks_says_so(name):
     with pytest.raises(ValueError, match=rf"drop_path is 0.2, and {name} cannot"):
         Encoder(name, drop_path=0.2)
+
+
+def test_a_left_out_block_is_passed_by_and_the_others_keep_their_names():
+    """Oracle: the whole encoder with that block's last BatchNorm, whose output is added, made zero."""
+    whole = Encoder("efficientnet_lite2", frozen=False).eval()
+    short = Encoder("efficientnet_lite2", frozen=False, left_out=["4.1", "6.3"]).eval()
+    names = short.state_dict().keys()
+    assert names < whole.state_dict().keys()
+    assert not any(name.startswith(("features.4.1.", "features.6.3.")) for name in names)
+    short.load_state_dict({name: whole.state_dict()[name] for name in names})
+    for stage, block in ((4, 1), (6, 3)):
+        norm = whole.features[stage][block].bn3
+        torch.nn.init.zeros_(norm.weight)
+        torch.nn.init.zeros_(norm.bias)
+    image = torch.randn(1, 3, 64, 64)
+    with torch.inference_mode():
+        for ours, expected in zip(short(image), whole(image), strict=True):
+            torch.testing.assert_close(ours, expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "block", "reason"),
+    [
+        ("efficientnet_lite2", "3.0", "'3.0': give residual blocks, which are 2.1"),  # it halves the size
+        ("efficientnet_lite2", "9.1", "'9.1': give residual blocks"),
+        ("efficientnet_lite2", "all", "'all': give residual blocks"),
+        ("mobilenet_v2", "3.1", "mobilenet_v2 needs all of its blocks"),
+    ],
+)
+def test_a_block_that_cannot_be_left_out_is_refused(name, block, reason):
+    with pytest.raises(ValueError, match=reason):
+        Encoder(name, left_out=[block])
+
+
+def test_a_head_of_a_wider_range_goes_on_from_a_narrower_ones_weights():
+    """Near the depth where the two are made alike the same depth, and as steep; farther off the new range."""
+    narrow, wide = (
+        LogDepthHead(4, NetworkConfig(greatest_depth_m=greatest_m)).eval() for greatest_m in (10.0, 20.0)
+    )
+    wide.load_state_dict(narrow.state_dict())
+    wide.take_range_of(narrow, 2.75)
+    kernel_sum = narrow.conv.weight[0].sum((1, 2)).detach()
+    direction = (kernel_sum / kernel_sum.square().sum()).view(1, 4, 1, 1)  # raises the narrow head's raw value by 1
+    with torch.inference_mode():
+        before, after = (
+            {raw: head((direction * raw).expand(1, 4, 9, 9))[0, 0, 4, 4].item() for raw in (-0.1, 0.0, 0.1, 50.0)}
+            for head in (narrow, wide)
+        )
+    assert before[0.0] == pytest.approx(2.75, rel=1e-4)
+    for raw in (-0.1, 0.0, 0.1):
+        assert after[raw] == pytest.approx(before[raw], rel=2e-3)
+    assert (before[50.0], after[50.0]) == pytest.approx((10, 20), rel=1e-3)
 
 
 def test_a_light_block_is_its_formula():

@@ -125,6 +125,18 @@ def test_the_log_loss_keeps_metric_scale(depth_m):
     assert errors[1] > 0.1
 
 
+@pytest.mark.parametrize(("power", "depth_m"), [(0.0, 3.0), (0.5, 3.0 * math.exp(0.5 * 0.3**2)), (-1.0, None)])
+def test_the_depth_that_costs_least_is_the_median_or_near_the_mean(power, depth_m):
+    """Oracle: of a lognormal of median 3 m and width 0.3, median, mean, and median under weights of 1 / depth."""
+    depth_m = depth_m or 3.0 * math.exp(-(0.3**2))
+    shares = (torch.arange(4096) + 0.5) / 4096
+    truth_m = (3.0 * torch.exp(0.3 * torch.special.ndtri(shares))).view(1, 1, 64, 64)
+    loss = LogDepthLoss(LossConfig(name="log_depth", depth_power=power, gradient_weight=0.0))
+    answers_m = torch.linspace(2.5, 3.5, 201)
+    costs = [loss(torch.full_like(truth_m, answer_m), truth_m)["log_l1"].item() for answer_m in answers_m]
+    assert answers_m[int(np.argmin(costs))].item() == pytest.approx(depth_m, abs=0.02)
+
+
 def test_the_confidence_loss_is_a_normal_distributions(depth_m):
     """Oracle: torch.distributions, but for the constant ln(2 pi) / 2."""
     generator = torch.Generator().manual_seed(5)

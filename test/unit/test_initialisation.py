@@ -1,0 +1,45 @@
+"""Training goes on from a checkpoint that has more blocks, or a lesser greatest depth, and from no other network."""
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="depth_training needs the train extra")
+
+from depth_training.checkpoint import load_checkpoint, save_checkpoint  # noqa: E402
+from depth_training.config import ConfigError  # noqa: E402
+from depth_training.initialisation import find_checkpoint, load_weights, resolve_config  # noqa: E402
+from depth_training.network.depth_network import DepthNetwork  # noqa: E402
+
+
+def settings(init, *overrides):
+    return resolve_config(None, ["data.pairs=pairs.csv", *overrides], str(init))
+
+
+@pytest.fixture(scope="module")
+def short(tmp_path_factory):
+    """A checkpoint of 25 m and without block 5.1, from one of 20 m or less that may have it."""
+    trained, contract = load_checkpoint(find_checkpoint("default"))
+    left_out = sorted({*trained.config.left_out_blocks, "5.1"})
+    config = settings("default", f"network.left_out_blocks=[{','.join(left_out)}]", "network.greatest_depth_m=25")
+    network = DepthNetwork(config.network)
+    load_weights(network, "default")
+    return save_checkpoint(network, contract, tmp_path_factory.mktemp("short") / "model.safetensors")
+
+
+def test_weights_are_the_checkpoints_but_for_what_is_left_out(short):
+    trained, _ = load_checkpoint(find_checkpoint("default"))
+    network, _ = load_checkpoint(short)
+    assert network.config.greatest_depth_m == 25
+    ours, theirs = network.state_dict(), trained.state_dict()
+    absent = {name for name in theirs if name.startswith("encoder.features.5.1.")}
+    assert ours.keys() == theirs.keys() - absent
+    changed = {name for name in ours if not torch.equal(ours[name], theirs[name])}
+    assert changed == {"head.conv.weight", "head.conv.bias"}
+
+
+@pytest.mark.parametrize(
+    ("override", "key"),
+    [("network.left_out_blocks=[]", "network.left_out_blocks"), ("network.greatest_depth_m=10", "greatest_depth_m=10")],
+)
+def test_what_a_checkpoint_does_not_have_cannot_come_back(short, override, key):
+    with pytest.raises(ConfigError, match=rf"{key}.* contradicts the checkpoint"):
+        settings(short, override)
