@@ -1,4 +1,7 @@
-"""Starting from a trained network: its weights, architecture and training camera hold, whatever the settings say."""
+"""Starting from a trained network: its weights, architecture and training camera hold, whatever the settings say.
+
+But settings may leave out blocks that it has, and let depth reach farther.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from depth_training.network.depth_network import DepthNetwork, LogDepthHead
 from depth_training.network.ensemble import NetworkEnsemble
 
 BUNDLED = Path(__file__).parent / "models"
-# What training does with the layers; everything else of the network is in its weights.
+# What training does with the layers; nearly everything else of the network is in its weights.
 FREE_KEYS = ("freeze_encoder", "frozen_stages", "drop_path")
 
 
@@ -107,5 +110,6 @@ def load_weights(network: DepthNetwork, init: str) -> None:
     assert isinstance(trained, DepthNetwork)  # resolve_config refuses ensembles
     state = trained.state_dict()
     network.load_state_dict({name: state[name] for name in network.state_dict() if name in state})
-    if isinstance(network.head, LogDepthHead) and isinstance(trained.head, LogDepthHead):
+    wider = network.config.greatest_depth_m != trained.config.greatest_depth_m
+    if wider and isinstance(network.head, LogDepthHead) and isinstance(trained.head, LogDepthHead):
         network.head.take_range_of(trained.head, network.config.mean_depth_m)

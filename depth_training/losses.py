@@ -207,8 +207,10 @@ def build_loss(config: LossConfig) -> nn.Module:
     """Make the objective that the configuration names.
 
     Raises:
-        ValueError: An unknown name.
+        ValueError: An unknown name, or a share that is none.
     """
+    if not 0 <= config.teacher_weight <= 1:
+        raise ValueError(f"loss.teacher_weight is {config.teacher_weight:g}: give the teacher's share, from 0 to 1")
     if config.name not in LOSSES:
         raise ValueError(f"unknown loss {config.name!r}: choose one of {', '.join(LOSSES)}")
     return LOSSES[config.name](config)

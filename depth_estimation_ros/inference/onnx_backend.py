@@ -45,6 +45,7 @@ class OnnxBackend:
         self._session = session
         self._at_size: dict[tuple[int, int], onnxruntime.InferenceSession] = {}
         self._path, self._num_threads = path, num_threads
+        self._stamp = _stamp(path)
         self._input_name = contract.input.name
         self._output_names = _output_names(contract)
         self.device = "cuda" if _CUDA in session.get_providers() else "cpu"
@@ -54,10 +55,11 @@ class OnnxBackend:
 
         Only where the size of every map is known does ONNX Runtime keep its blocked memory layout from the first
         convolution to the last, and add what is to be added within a convolution. The least recently prepared of
-        more than a handful of sizes goes back to the session for any size.
+        more than a handful of sizes goes back to the session for any size. A file that was replaced since it was
+        opened is left alone: its depth would be read under the old one's contract.
         """
         free = free_dimensions(self._session, height, width)
-        if self.device != "cpu" or not free:
+        if self.device != "cpu" or not free or _stamp(self._path) != self._stamp:
             return
         try:
             session = open_session(self._path, "cpu", self._num_threads, free)
@@ -181,6 +183,14 @@ def fit_to_graph(contract: ModelContract, session: onnxruntime.InferenceSession,
             f"{path} and its contract disagree ({'; '.join(problems)}): correct the contract or export the model again"
         )
     return replace(contract, input=replace(given, fixed_size=fixed_size))
+
+
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
+    return stat.st_ino, stat.st_size, stat.st_mtime_ns
 
 
 def _output_names(contract: ModelContract) -> list[str]:

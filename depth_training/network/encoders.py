@@ -56,7 +56,7 @@ def _refuse_drop_path(name: str, drop_path: float) -> None:
 
 def _refuse_another_family(name: str, left_out: Sequence[str]) -> None:
     if not name.startswith("efficientnet_lite"):
-        raise ValueError(f"network.left_out_blocks is {list(left_out)}, and {name} needs all of its blocks: set it to []")
+        raise ValueError(f"network.left_out_blocks is {list(left_out)}, but {name} needs all its blocks: set it to []")
 
 
 def _squeezenet1_0(pretrained: bool, drop_path: float) -> nn.Module:

@@ -205,7 +205,7 @@ def test_a_left_out_block_is_passed_by_and_the_others_keep_their_names():
         ("efficientnet_lite2", "3.0", "'3.0': give residual blocks, which are 2.1"),  # it halves the size
         ("efficientnet_lite2", "9.1", "'9.1': give residual blocks"),
         ("efficientnet_lite2", "all", "'all': give residual blocks"),
-        ("mobilenet_v2", "3.1", "mobilenet_v2 needs all of its blocks"),
+        ("mobilenet_v2", "3.1", "mobilenet_v2 needs all its blocks"),
     ],
 )
 def test_a_block_that_cannot_be_left_out_is_refused(name, block, reason):
@@ -215,9 +215,7 @@ def test_a_block_that_cannot_be_left_out_is_refused(name, block, reason):
 
 def test_a_head_of_a_wider_range_goes_on_from_a_narrower_ones_weights():
     """Near the depth where the two are made alike the same depth, and as steep; farther off the new range."""
-    narrow, wide = (
-        LogDepthHead(4, NetworkConfig(greatest_depth_m=greatest_m)).eval() for greatest_m in (10.0, 20.0)
-    )
+    narrow, wide = (LogDepthHead(4, NetworkConfig(greatest_depth_m=greatest_m)).eval() for greatest_m in (10.0, 20.0))
     wide.load_state_dict(narrow.state_dict())
     wide.take_range_of(narrow, 2.75)
     kernel_sum = narrow.conv.weight[0].sum((1, 2)).detach()

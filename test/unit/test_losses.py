@@ -175,6 +175,12 @@ def test_an_unknown_loss_is_named_with_the_known_ones():
         build_loss(LossConfig(name="berhu"))
 
 
+@pytest.mark.parametrize("share", [-0.1, 1.5])
+def test_a_teachers_share_is_from_0_to_1(share):
+    with pytest.raises(ValueError, match=rf"loss.teacher_weight is {share}: give"):
+        build_loss(LossConfig(teacher_weight=share))
+
+
 def test_the_confidence_loss_of_a_depth_below_zero_is_finite():
     """A linear head may answer one while it learns."""
     loss = confidence_nll(torch.full((1, 1, 2, 2), 0.2), torch.full((1, 1, 2, 2), -1.0), torch.ones(1, 1, 2, 2))

@@ -295,6 +295,13 @@ def test_a_size_made_ready_answers_as_before_and_other_sizes_run_on():
         np.testing.assert_allclose(found.log_depth_sigma, expected.log_depth_sigma, rtol=1e-4)
 
 
+def test_a_file_that_is_replaced_after_it_was_opened_changes_nothing(tmp_path):
+    predictor = load_channel(tmp_path, 0)
+    load_channel(tmp_path, 1)  # in its place
+    predictor.warm_up(6, 8)
+    np.testing.assert_allclose(predictor.predict(IMAGE).depth_m, IMAGE[:, :, 0])
+
+
 def test_a_graph_can_be_opened_for_one_size_alone(model_path):
     height, width = open_session(model_path, "cpu", 1).get_inputs()[0].shape[2:]
     session = open_session(model_path, "cpu", 1, {height: 240, width: 320})
