@@ -49,24 +49,21 @@ class LogDepthHead(nn.Module):
         self.conv = nn.Conv2d(in_channels, 1, kernel_size=3, padding=1)
         self.log_least = math.log(config.least_depth_m)
         self.log_range = math.log(config.greatest_depth_m) - self.log_least
-        _set_bias(self.conv, self._raw(math.log(config.mean_depth_m)))
+        _set_bias(self.conv, self._raw_and_slope(config.mean_depth_m)[0])
 
-    def _raw(self, log_depth: float) -> float:
-        share = (log_depth - self.log_least) / self.log_range
-        return math.log(share / (1 - share))
-
-    def _slope(self, log_depth: float) -> float:
-        share = (log_depth - self.log_least) / self.log_range
-        return self.log_range * share * (1 - share)
+    def _raw_and_slope(self, depth_m: float) -> tuple[float, float]:
+        """What the convolution answers for a depth, and how log depth grows with it there."""
+        share = (math.log(depth_m) - self.log_least) / self.log_range
+        return math.log(share / (1 - share)), self.log_range * share * (1 - share)
 
     @torch.no_grad()
     def take_range_of(self, trained: LogDepthHead, depth_m: float) -> None:
         """Make weights of another head, which this one holds a copy of, mean the same near a depth under this range."""
-        log_depth = math.log(depth_m)
-        factor = trained._slope(log_depth) / self._slope(log_depth)
+        (before, slope_before), (now, slope_now) = (head._raw_and_slope(depth_m) for head in (trained, self))
+        factor = slope_before / slope_now
         assert self.conv.bias is not None
         self.conv.weight.mul_(factor)
-        self.conv.bias.sub_(trained._raw(log_depth)).mul_(factor).add_(self._raw(log_depth))
+        self.conv.bias.sub_(before).mul_(factor).add_(now)
 
     def forward(self, x: Tensor) -> Tensor:
         """Depth in metres, (B, 1, h, w), between the least and the greatest depth."""
