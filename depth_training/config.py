@@ -95,6 +95,7 @@ class DataConfig:
         zoom: Probability of a zoomed crop, seen as by a longer lens; its depth is told in the training camera's terms.
         zoom_least: Least zoom factor; below 1 a view may reach outside the image (unknown depth, mean colour).
         zoom_greatest: Greatest zoom factor.
+        other_aspects: Probability that the views of a batch are 16:9, square or upright 3:4, with as many pixels.
         shrink: Probability of showing a whole batch at fewer pixels, as by a wider lens: all of its views, without the
             grey round them that ``zoom_least`` leaves. Their depth is told in the training camera's terms.
         shrink_least: Least size, as a share of height and width.
@@ -131,6 +132,7 @@ class DataConfig:
     zoom: float = 0.0
     zoom_least: float = 1.0
     zoom_greatest: float = 1.5
+    other_aspects: float = 0.0
     shrink: float = 0.0
     shrink_least: float = 0.7
     turn: float = 1.0

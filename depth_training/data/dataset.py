@@ -12,12 +12,14 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision import tv_tensors
 
+from depth_estimation_ros.inference.network_size import nearest_multiple
 from depth_training.config import DataConfig
 from depth_training.data.augmentation import build_augmentation
 from depth_training.data.intrinsics import Intrinsics
 from depth_training.data.pair_cache import read_ahead, read_cached_pair
 from depth_training.data.pairs import Pair, metres, read_pair
 from depth_training.data.virtual_camera import IMAGENET_MEAN_RGB, VirtualCamera, choose_window, render_view
+from depth_training.network.depth_network import SIZE_MULTIPLE
 
 
 def uniform(low: float, high: float) -> float:
@@ -81,6 +83,17 @@ def without_border(depth: np.ndarray, border: int) -> np.ndarray:
     return inner
 
 
+def view_size(config: DataConfig, aspect: float | None) -> tuple[int, int]:
+    """(h, w) of a training view: the configured one, or of as many pixels in another aspect ratio (width / height)."""
+    if aspect is None:
+        return config.height, config.width
+    pixels = config.height * config.width
+    height, width = (
+        nearest_multiple(side, SIZE_MULTIPLE) for side in ((pixels / aspect) ** 0.5, (pixels * aspect) ** 0.5)
+    )
+    return height, width
+
+
 class TrainingPairs(Dataset):
     """Augmented training crops: image (3, h, w) uint8 RGB, depth (1, h, w) float32 metres, 0 unknown."""
 
@@ -102,14 +115,24 @@ class TrainingPairs(Dataset):
         read_ahead((self.pairs[item] for item in items), self.config.cache)
 
     def __getitem__(self, item: int) -> tuple[Tensor, Tensor]:
-        """Read, crop and augment one pair with torch's random numbers."""
+        """A pair as :meth:`view` shows it at the configured size."""
+        return self.view(item)
+
+    def view(self, item: int, aspect: float | None = None) -> tuple[Tensor, Tensor]:
+        """Read, crop and augment one pair with torch's random numbers.
+
+        Args:
+            item: Which pair.
+            aspect: Width over height of what is shown, with as many pixels as the configuration says; None for its
+                shape. A shape that the image does not have is the largest part of it, as seen by a longer lens.
+        """
         pair, config = self.pairs[item], self.config
         image_bgr, depth_mm = read_cached_pair(pair, config.cache)
         k = source_matrix(pair, config, depth_mm.shape)
         border = self.draw_border()
         if border < config.border:
             depth_mm = without_border(depth_mm, config.border)
-        camera = self.draw_camera(k, depth_mm.shape, border)
+        camera = self.draw_camera(k, depth_mm.shape, border, aspect)
         image_rgb, depth_m = canonical_view(image_bgr, depth_mm, k, camera, config, border)
         image = tv_tensors.Image(torch.from_numpy(image_rgb).permute(2, 0, 1))
         depth = tv_tensors.Mask(torch.from_numpy(depth_m)[None])
@@ -122,12 +145,14 @@ class TrainingPairs(Dataset):
         # As with turns: nothing is drawn where none is asked for.
         return 0 if config.border_shown and torch.rand(()).item() < config.border_shown else config.border
 
-    def draw_camera(self, k: np.ndarray, image_size: tuple[int, int], border: int) -> VirtualCamera:
+    def draw_camera(
+        self, k: np.ndarray, image_size: tuple[int, int], border: int, aspect: float | None = None
+    ) -> VirtualCamera:
         """Draw what to show of an image of (H, W) pixels within a border, with torch's random numbers."""
         config = self.config
         zoomed = torch.rand(()).item() < config.zoom
         zoom = uniform(config.zoom_least, config.zoom_greatest) if zoomed else 1.0
-        size = (config.height, config.width)
+        size = view_size(config, aspect)
         place = (uniform(0, 1), uniform(0, 1))
         window = choose_window(image_size, canonical_crop(k, config, size), zoom, place, border)
         return VirtualCamera(window, size, self.draw_turn())

@@ -17,12 +17,16 @@ from torch.utils.data import Dataset, Sampler
 from depth_training.data.dataset import TrainingPairs
 from depth_training.data.pairs import PairsError
 
+# Width over height of the views that are not of the configured shape: common cameras, and one held upright.
+OTHER_ASPECTS = (16 / 9, 1.0, 3 / 4)
+
 
 class SampleKey(NamedTuple):
-    """One sample of a run: which pair, and the epoch that it is seen in."""
+    """One sample of a run: which pair, the epoch that it is seen in, and the view's shape, the same for a batch."""
 
     epoch: int
     pair: int
+    aspect: float | None = None  # width over height; None for the configured size
 
 
 def derived_seed(*numbers: int) -> int:
@@ -56,13 +60,22 @@ class EpochBatches(Sampler[list[SampleKey]]):
         seed: Of the order.
         replayed: Pairs that follow them in the data set, of which each batch has a share.
         replay_share: That share of each batch.
+        other_aspects: Probability that a batch has one of :data:`OTHER_ASPECTS`.
 
     Raises:
         PairsError: There are not enough pairs for one batch.
     """
 
-    def __init__(self, count: int, batch_size: int, seed: int, replayed: int = 0, replay_share: float = 0.0):
-        self.count, self.seed, self.replayed = count, seed, replayed
+    def __init__(
+        self,
+        count: int,
+        batch_size: int,
+        seed: int,
+        replayed: int = 0,
+        replay_share: float = 0.0,
+        other_aspects: float = 0.0,
+    ):
+        self.count, self.seed, self.replayed, self.other_aspects = count, seed, replayed, other_aspects
         self.replay_per_batch = min(batch_size - 1, round(batch_size * replay_share)) if replayed else 0
         self.own_per_batch = batch_size - self.replay_per_batch
         if count < self.own_per_batch:
@@ -89,7 +102,15 @@ class EpochBatches(Sampler[list[SampleKey]]):
         """All samples of one batch."""
         mine = own[number * self.own_per_batch : (number + 1) * self.own_per_batch]
         theirs = replayed[number * self.replay_per_batch : (number + 1) * self.replay_per_batch]
-        return [SampleKey(self.epoch, index) for index in (*mine, *(self.count + place for place in theirs))]
+        pairs = (*mine, *(self.count + place for place in theirs))
+        aspect = self.draw_aspect(number)
+        return [SampleKey(self.epoch, pair, aspect) for pair in pairs]
+
+    def draw_aspect(self, number: int) -> float | None:
+        """Shape of all views of one batch of this epoch, whatever the number of processes."""
+        random = torch.Generator().manual_seed(derived_seed(self.seed, self.epoch, number, 2))
+        drawn, place = torch.rand(2, generator=random).tolist()
+        return OTHER_ASPECTS[int(place * len(OTHER_ASPECTS))] if drawn < self.other_aspects else None
 
     def __iter__(self) -> Iterator[list[SampleKey]]:
         """This process's part of each batch."""
@@ -137,6 +158,6 @@ class SeededSamples(Dataset):
     def __getitem__(self, key: SampleKey) -> tuple[Tensor, Tensor, str]:
         """The image and depth of :class:`TrainingPairs`, and the path of the image for messages."""
         with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(derived_seed(self.seed, *key))
-            image, depth_m = self.samples[key.pair]
+            torch.default_generator.manual_seed(derived_seed(self.seed, key.epoch, key.pair))
+            image, depth_m = self.samples.view(key.pair, key.aspect)
         return image, depth_m, str(self.samples.pairs[key.pair].image)

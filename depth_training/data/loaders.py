@@ -33,7 +33,7 @@ def training_loader(
         PairsError: There are not enough pairs for one batch.
     """
     _one_thread()
-    order = EpochBatches(len(training), batch_size, seed, len(replayed), config.replay_share)
+    order = EpochBatches(len(training), batch_size, seed, len(replayed), config.replay_share, config.other_aspects)
     samples = SeededSamples(TrainingPairs([*training, *replayed], config), seed)
     return DataLoader(samples, batch_sampler=order, **_workers(config)), order
 

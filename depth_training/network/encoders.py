@@ -60,14 +60,20 @@ def _refuse_another_family(name: str, left_out: Sequence[str]) -> None:
 
 
 def _squeezenet1_0(pretrained: bool, drop_path: float) -> nn.Module:
-    """SqueezeNet 1.0 with its first convolution padded by 3.
+    """SqueezeNet 1.0 with its first convolution padded by 3, and its pooling in terms that can be exported.
 
     torchvision leaves that convolution unpadded, which insets the whole feature grid by about 3 pixels against the
     image. Padding keeps the pretrained weights and puts every feature where the decoder's resizing assumes it to be.
+
+    A graph with free height and width cannot round the size of a pooled map up, as ``ceil_mode`` does: a row and a
+    column of zeros below and to the right, which never exceed what follows a ReLU, give the same map rounded down.
     """
     _refuse_drop_path("squeezenet1_0", drop_path)
     model = torchvision.models.squeezenet1_0(weights="IMAGENET1K_V1" if pretrained else None)
     model.features[0].padding = (3, 3)
+    for index, layer in enumerate(model.features):
+        if isinstance(layer, nn.MaxPool2d):
+            model.features[index] = nn.Sequential(nn.ZeroPad2d((0, 1, 0, 1)), nn.MaxPool2d(3, stride=2))
     return model
 
 

@@ -88,6 +88,22 @@ def test_an_exported_model_answers_as_pytorch_does(checkpoint, tmp_path, suffix,
         np.testing.assert_allclose(actual.log_depth_sigma, expected.log_depth_sigma, rtol=1e-3)
 
 
+def test_a_squeezenet_is_exported_for_any_size(tmp_path):
+    """Its pooling rounds up in torchvision, which a graph with free height and width cannot."""
+    torch.manual_seed(0)
+    config = TrainingConfig(
+        network=NetworkConfig(encoder="squeezenet1_0", widths=[16, 12, 8]), data=DataConfig(pairs="train.csv")
+    )
+    path = save_checkpoint(DepthNetwork(config.network), build_contract(config, {}), tmp_path / "m.safetensors")
+    reference = open_model(str(path), "cpu")
+    exported = load_predictor(export_checkpoint(path, tmp_path / "m.onnx", half=False), device="cpu")
+    for size in SIZES:
+        image_rgb = np.random.default_rng(1).integers(0, 256, (*size, 3), np.uint8)
+        expected = reference.predict(image_rgb).depth_m
+        assert np.ptp(expected) > 0.01
+        np.testing.assert_allclose(exported.predict(image_rgb).depth_m, expected, rtol=1e-3)
+
+
 def test_an_export_may_claim_a_narrower_zoom_than_was_trained_and_no_wider(tmp_path):
     config = TrainingConfig(
         network=network_config(False), data=DataConfig(pairs="train.csv", zoom=0.5, zoom_least=0.7, zoom_greatest=1.6)

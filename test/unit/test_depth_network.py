@@ -7,6 +7,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="depth_training needs the train extra")
 
+import torchvision  # noqa: E402
 from torch import nn  # noqa: E402
 
 from depth_training.config import NetworkConfig  # noqa: E402
@@ -173,6 +174,21 @@ def test_blocks_are_skipped_at_random_in_training_alone_and_never_among_frozen_s
         assert all(torch.equal(output[tap], outputs[False][0][tap]) for output in outputs[True])
     assert all(torch.equal(output[-1], outputs[False][0][-1]) for output in outputs[False])
     assert any(not torch.equal(output[-1], outputs[False][0][-1]) for output in outputs[True])
+
+
+@pytest.mark.parametrize("size", [(64, 96), (65, 98), (67, 101), (62, 99)])
+def test_squeezenet_is_torchvisions_whatever_the_size(size):
+    """Oracle: torchvision's own layers, the first convolution padded, whose pooling rounds sizes up."""
+    torch.manual_seed(0)
+    encoder = Encoder("squeezenet1_0").eval()
+    original = torchvision.models.squeezenet1_0(weights=None).features.eval()
+    original[0].padding = (3, 3)
+    original.load_state_dict(encoder.features.state_dict(), strict=True)
+    expected = image = torch.randn(1, 3, *size)
+    with torch.inference_mode():
+        for layer in original:
+            expected = layer(expected)
+        torch.testing.assert_close(encoder(image)[-1], expected)
 
 
 @pytest.mark.parametrize("name", ["mobilenet_v2", "squeezenet1_0"])

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader  # noqa: E402
 from depth_training.config import DataConfig  # noqa: E402
 from depth_training.data import epoch_order  # noqa: E402
 from depth_training.data.dataset import TrainingPairs  # noqa: E402
-from depth_training.data.epoch_order import EpochBatches, PartOfAll, SampleKey, SeededSamples  # noqa: E402
+from depth_training.data.epoch_order import OTHER_ASPECTS, EpochBatches, PartOfAll, SampleKey, SeededSamples  # noqa: E402
 from depth_training.data.pairs import Pair, PairsError  # noqa: E402
 
 
@@ -91,13 +91,33 @@ def test_every_batch_has_its_share_of_the_replayed_pairs():
     assert [index for batch in batches_of(order, 1) for index in batch if index >= 30] != [i + 30 for i in replayed]
 
 
+def test_other_shapes_are_drawn_for_whole_batches_as_often_as_asked():
+    order = EpochBatches(1600, 4, 3, other_aspects=0.3)
+    aspects = [{key.aspect for key in batch} for batch in order]
+    assert all(len(of_batch) == 1 for of_batch in aspects)
+    drawn = [aspect for of_batch in aspects for aspect in of_batch]
+    assert drawn.count(None) / len(drawn) == pytest.approx(0.7, abs=0.09)  # four standard deviations of 400
+    assert set(drawn) == {None, *OTHER_ASPECTS}
+    plain = EpochBatches(1600, 4, 3)
+    assert [[key.pair for key in batch] for batch in order] == [[key.pair for key in batch] for batch in plain]
+    assert {key.aspect for batch in plain for key in batch} == {None}
+
+
+def test_processes_that_share_a_batch_draw_one_shape(monkeypatch):
+    order = EpochBatches(64, 8, 3, other_aspects=0.5)
+    together = [batch[0].aspect for batch in order]
+    for rank in range(2):
+        monkeypatch.setattr("depth_training.data.epoch_order.process_place", lambda rank=rank: (rank, 2))
+        assert [batch[0].aspect for batch in order] == together
+
+
 class Drawing(TrainingPairs):
     """Pairs whose image and depth are random numbers alone."""
 
     def __init__(self, count: int):
         super().__init__([Pair(f"{number}.jpg", f"{number}.png", number) for number in range(count)], DataConfig())
 
-    def __getitem__(self, item: int):
+    def view(self, item: int, aspect: float | None = None):
         return torch.randint(0, 256, (3,), dtype=torch.uint8), torch.rand(1)
 
 

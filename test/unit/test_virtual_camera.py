@@ -177,7 +177,7 @@ def centred(dataset: TrainingPairs) -> TrainingPairs:
     """The training crop in the middle of the image, where both cameras look."""
     config = dataset.config
     size = (config.height, config.width)
-    dataset.draw_camera = lambda k, image_size, border: VirtualCamera(
+    dataset.draw_camera = lambda k, image_size, border, aspect: VirtualCamera(
         choose_window(image_size, canonical_crop(k, config, size), 1.0, (0.5, 0.5)), size
     )
     return dataset
@@ -211,6 +211,22 @@ def test_a_longer_lens_that_cannot_show_as_much_tells_its_wall_nearer(tmp_path, 
     _, depth_m = dataset([pair], DataConfig(**MIDDLE))[0]
     f_training, f_shown = 518.8579 * 320 / 640, 830 * shown_px / 640
     assert depth_m.unique().numpy() == pytest.approx(3 * f_training / f_shown, rel=1e-3)
+
+
+@pytest.mark.parametrize("aspect", [16 / 9, 1.0, 3 / 4, None])
+def test_a_view_of_another_shape_has_as_many_pixels_and_tells_its_wall_as_its_lens_does(tmp_path, aspect):
+    """The largest part of the image that has the shape, so that a wall at 3 m looks as one at 3 m * f / f_shown."""
+    cv2.imwrite(str(tmp_path / "w.png"), np.full((480, 640, 3), 90, np.uint8))
+    cv2.imwrite(str(tmp_path / "d.png"), np.full((480, 640), 3000, np.uint16))
+    pair = Pair(tmp_path / "w.png", tmp_path / "d.png", 0)
+    image, depth_m = TrainingPairs([pair], DataConfig(**MIDDLE, height=240, width=320)).view(0, aspect)
+    height, width = image.shape[1:]
+    assert depth_m.shape[1:] == image.shape[1:]
+    assert height % 2 == width % 2 == 0
+    assert height * width == pytest.approx(240 * 320, rel=0.01)
+    assert width / height == pytest.approx(aspect or 4 / 3, rel=0.01)
+    seen_width = min(640, 480 * (aspect or 4 / 3))
+    assert depth_m.unique().numpy() == pytest.approx(3 * (320 / 640) / (width / seen_width), rel=0.01)
 
 
 def test_without_intrinsics_a_pair_is_the_training_camera_s(tmp_path):
