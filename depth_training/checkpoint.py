@@ -14,9 +14,9 @@ from safetensors.torch import save
 
 from depth_estimation_ros.inference.contract import FORMAT_VERSION, InputContract, ModelContract, OutputContract
 from depth_estimation_ros.inference.model_file import CONTRACT_KEY
-from depth_training.config import DataConfig, NetworkConfig, TrainingConfig
+from depth_training.config import SIZE_MULTIPLE, DataConfig, NetworkConfig, TrainingConfig
 from depth_training.files import write_whole
-from depth_training.network.depth_network import SIZE_MULTIPLE, DepthNetwork
+from depth_training.network.depth_network import DepthNetwork
 from depth_training.network.ensemble import NetworkEnsemble
 from depth_training.protocols import NYU_EIGEN
 

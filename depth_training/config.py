@@ -9,6 +9,9 @@ from typing import cast
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+SIZE_MULTIPLE = 2
+"""Sides of a network's input are multiples of this: the depth comes at half their size."""
+
 
 class ConfigError(ValueError):
     """A preset or an override that does not fit; the message names the key and the rule."""

@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader
 from depth_training.checkpoint import RunError, build_contract, save_checkpoint
 from depth_training.config import TrainingConfig, save_config
 from depth_training.data.batch_shrink import shrink_batch, shrink_depth
-from depth_training.data.epoch_order import derived_seed
+from depth_training.data.epoch_order import derived_seed, seeded_generator
 from depth_training.data.loaders import plain_pairs_error, training_loader, validation_loader, whole_loader
 from depth_training.data.pairs import PairsError
 from depth_training.data.splits import replayed_and_test_pairs, training_and_validation_pairs
@@ -96,7 +96,7 @@ class DepthModule(pl.LightningModule):
         if not data.shrink:
             return 1.0
         # The same for all processes: the batch that they share is of one size.
-        random = torch.Generator().manual_seed(derived_seed(self.config.optimiser.seed, self.global_step))
+        random = seeded_generator(self.config.optimiser.seed, self.global_step)
         drawn, place = torch.rand(2, generator=random).tolist()
         if drawn >= data.shrink:
             return 1.0

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from depth_estimation_ros.inference.network_size import nearest_multiple
-from depth_training.network.depth_network import SIZE_MULTIPLE
+from depth_training.config import SIZE_MULTIPLE
 
 
 def shrink_batch(image: Tensor, depth_m: Tensor, share: float) -> tuple[Tensor, Tensor]:

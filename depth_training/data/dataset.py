@@ -13,13 +13,12 @@ from torch.utils.data import Dataset
 from torchvision import tv_tensors
 
 from depth_estimation_ros.inference.network_size import nearest_multiple
-from depth_training.config import DataConfig
+from depth_training.config import SIZE_MULTIPLE, DataConfig
 from depth_training.data.augmentation import build_augmentation
 from depth_training.data.intrinsics import Intrinsics
 from depth_training.data.pair_cache import read_ahead, read_cached_pair
 from depth_training.data.pairs import Pair, metres, read_pair
 from depth_training.data.virtual_camera import IMAGENET_MEAN_RGB, VirtualCamera, choose_window, render_view
-from depth_training.network.depth_network import SIZE_MULTIPLE
 
 
 def uniform(low: float, high: float) -> float:

@@ -34,6 +34,11 @@ def derived_seed(*numbers: int) -> int:
     return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0])
 
 
+def seeded_generator(*numbers: int) -> torch.Generator:
+    """Random numbers that follow from these alone."""
+    return torch.Generator().manual_seed(derived_seed(*numbers))
+
+
 def process_place() -> tuple[int, int]:
     """(rank, number) of the processes that train together; (0, 1) alone."""
     distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
@@ -42,7 +47,7 @@ def process_place() -> tuple[int, int]:
 
 def _shuffled(count: int, length: int, *seed: int) -> list[int]:
     """The first ``length`` of one random order of ``count`` after the other."""
-    generator = torch.Generator().manual_seed(derived_seed(*seed))
+    generator = seeded_generator(*seed)
     order: list[int] = []
     while len(order) < length:
         order += torch.randperm(count, generator=generator).tolist()
@@ -108,8 +113,9 @@ class EpochBatches(Sampler[list[SampleKey]]):
 
     def draw_aspect(self, number: int) -> float | None:
         """Shape of all views of one batch of this epoch, whatever the number of processes."""
-        random = torch.Generator().manual_seed(derived_seed(self.seed, self.epoch, number, 2))
-        drawn, place = torch.rand(2, generator=random).tolist()
+        if not self.other_aspects:
+            return None
+        drawn, place = torch.rand(2, generator=seeded_generator(self.seed, self.epoch, number, 2)).tolist()
         return OTHER_ASPECTS[int(place * len(OTHER_ASPECTS))] if drawn < self.other_aspects else None
 
     def __iter__(self) -> Iterator[list[SampleKey]]:

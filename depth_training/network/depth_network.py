@@ -95,10 +95,6 @@ class ConfidenceHead(nn.Module):
 HEADS: dict[str, type[nn.Module]] = {"linear": LinearHead, "log_depth": LogDepthHead}
 
 
-SIZE_MULTIPLE = 2
-"""Sides of the input are multiples of this: the depth comes at half their size."""
-
-
 class DepthNetwork(nn.Module):
     """Encoder, decoder and head, with the input normalisation inside.
 
