@@ -1,4 +1,4 @@
-"""Milliseconds per frame of one or more models, taken in turn within one run, and their ratio to the first.
+"""Milliseconds per frame of one or more models, bursts of each in turn within one run, and their ratio to the first.
 
     python benchmarks/inference_speed.py default frozen.onnx --threads 2
 
@@ -10,12 +10,12 @@ from __future__ import annotations
 import argparse
 import json
 import platform
-import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+from bursts import time_in_turn
 from rich.console import Console
-from rich.progress import track
 from rich.table import Table
 
 from depth_estimation_ros.inference import load_predictor
@@ -26,7 +26,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="*", default=["default"], help="bundled names or .onnx and .pt2 files")
     parser.add_argument("--size", type=int, nargs=2, metavar=("H", "W"), help="network size; default: each model's own")
-    parser.add_argument("--rounds", type=int, default=50, help="timed predictions of each model (default: 50)")
+    parser.add_argument("--rounds", type=int, default=10, help="bursts of each model (default: 10)")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads; 0: the backend's choice")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
     parser.add_argument("--json", type=Path, help="write medians and quartiles here, for pareto.py")
@@ -41,27 +41,24 @@ def main() -> None:
         size = arguments.size or predictor.contract.input.usual_size
         images.append(random.integers(0, 256, (*size, 3), dtype=np.uint8))
         predictor.warm_up(*size)
-    taken_ms = np.empty((arguments.rounds, len(predictors)))
-    for row in track(taken_ms, "timing"):
-        for column, (predictor, image_rgb) in enumerate(zip(predictors, images, strict=True)):
-            start_s = time.perf_counter()
-            predictor.predict(image_rgb)
-            row[column] = (time.perf_counter() - start_s) * 1000
+    runs = [partial(predictor.predict, image_rgb) for predictor, image_rgb in zip(predictors, images, strict=True)]
+    taken_ms = time_in_turn(runs, arguments.rounds)
+    burst_ms = np.median(taken_ms, axis=2)  # (rounds, models)
 
     table = Table("model", "size", "device", "median ms", "p90 ms", "ratio to first (median of rounds)")
     entries = []
     for column, (model, predictor, image_rgb) in enumerate(zip(arguments.models, predictors, images, strict=True)):
-        low, median, high = np.quantile(taken_ms[:, column], [0.25, 0.5, 0.75]).tolist()
+        low, median, high = np.quantile(burst_ms[:, column], [0.25, 0.5, 0.75]).tolist()
         height, width = image_rgb.shape[:2]
         entries.append(
             {"name": model, "height": height, "width": width, "median_ms": median, "quartiles_ms": [low, high]}
         )
-        ratio = np.median(taken_ms[:, column] / taken_ms[:, 0])
+        ratio = np.median(burst_ms[:, column] / burst_ms[:, 0])
         table.add_row(
             model,
             f"{image_rgb.shape[1]}x{image_rgb.shape[0]}",
             predictor.device,
-            f"{np.median(taken_ms[:, column]):.1f}",
+            f"{median:.1f}",
             f"{np.quantile(taken_ms[:, column], 0.9):.1f}",
             f"{ratio:.2f}",
         )

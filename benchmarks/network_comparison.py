@@ -13,7 +13,6 @@ import argparse
 import json
 import platform
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,9 +20,9 @@ from pathlib import Path
 import numpy as np
 import onnx
 import torch
+from bursts import time_in_turn
 from fastdepth import FastDepth
 from rich.console import Console
-from rich.progress import track
 from rich.table import Table
 from torch import nn
 
@@ -38,7 +37,6 @@ from depth_training.reproduction.efficiency import multiply_adds
 ROOT = Path(__file__).parents[1]
 BUNDLED = Path(depth_training.__file__).parent / "models" / "default.safetensors"
 PAPER = ROOT / "config" / "training" / "paper_mobilenet_v2.yaml"
-UNTIMED, TIMED = 3, 7  # calls in a burst
 # What is asked of the model: (slower, faster, least ratio of their times).
 TARGETS = (
     ("paper, eager PyTorch", "model", 15.0),
@@ -76,25 +74,13 @@ def entrant(name: str, runtime: str, network: nn.Module, size: tuple[int, int], 
     return Entrant(name, runtime, *size, parameters, multiply_adds(network.eval(), *size) / 1e9, file_mb)
 
 
-def time_in_turn(runs: Sequence[Callable[[], object]], rounds: int) -> np.ndarray:
-    """Milliseconds (rounds, runs): in each round every run's median of a burst, as a robot runs one network alone.
-
-    The first calls of a burst are untimed: they find the caches full of the network before, and its threads awake.
-    """
-    taken_ms = np.empty((rounds, len(runs)))
-    for row in track(taken_ms, "timing"):
-        for column, run in enumerate(runs):
-            burst_ms = []
-            for _ in range(UNTIMED + TIMED):
-                start_s = time.perf_counter()
-                run()
-                burst_ms.append((time.perf_counter() - start_s) * 1000)
-            row[column] = np.median(burst_ms[UNTIMED:])
-    return taken_ms
-
-
 def summarise(entrants: Sequence[Entrant], taken_ms: np.ndarray) -> dict:
-    """Median and quartiles of each entrant, and of the ratios that are asked for, taken round by round."""
+    """Median and quartiles of each entrant, and of the ratios that are asked for, taken round by round.
+
+    Args:
+        entrants: In the order of ``taken_ms``.
+        taken_ms: (rounds, entrants), the median of each burst.
+    """
     columns = {entry.name: taken_ms[:, column] for column, entry in enumerate(entrants)}
     entries = []
     for entry in entrants:
@@ -176,7 +162,7 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     with tempfile.TemporaryDirectory() as folder:
         entrants, runs = build(arguments.checkpoint, Path(folder), arguments.threads)
-        result = summarise(entrants, time_in_turn(runs, arguments.rounds))
+        result = summarise(entrants, np.median(time_in_turn(runs, arguments.rounds), axis=2))
 
     table = Table("network", "runtime", "input", "median ms", "quartiles ms", "parameters", "GMAC", "file MB")
     for entry in result["entries"]:

@@ -11,6 +11,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 SIZE_MULTIPLE = 2
 """Sides of a network's input are multiples of this: the depth comes at half their size."""
+PROBABILITIES = ("border_shown", "flip", "channel_swap", "grayscale", "zoom", "other_aspects", "shrink", "turn")
 
 
 class ConfigError(ValueError):
@@ -256,7 +257,8 @@ def load_config(preset: Path | None, overrides: list[str], base: TrainingConfig 
         base: What holds where neither says otherwise; None for the defaults.
 
     Raises:
-        ConfigError: A missing file, an unknown key, a value of the wrong type, or no ``data.pairs``.
+        ConfigError: A missing file, an unknown key, a value of the wrong type, no ``data.pairs``, or a probability that
+            is none.
     """
     if preset is not None and not preset.is_file():
         raise ConfigError(
@@ -267,12 +269,17 @@ def load_config(preset: Path | None, overrides: list[str], base: TrainingConfig 
         if preset is not None:
             config = OmegaConf.merge(config, OmegaConf.load(preset))
         config = OmegaConf.merge(config, OmegaConf.from_dotlist(overrides))
-        return cast(TrainingConfig, OmegaConf.to_object(config))
+        filled = cast(TrainingConfig, OmegaConf.to_object(config))
     except OmegaConfBaseException as error:
         raise ConfigError(
             f"setting {error.full_key} does not fit ({str(error).splitlines()[0]}): "
             "`train --help` and depth_training/config.py list every key with its type"
         ) from error
+    for name in PROBABILITIES:
+        value = getattr(filled.data, name)
+        if not 0 <= value <= 1:
+            raise ConfigError(f"data.{name} is {value:g}: it is a probability, give one from 0 to 1")
+    return filled
 
 
 def save_config(config: TrainingConfig, path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The commands about finished models: ``export``, ``info``, ``ensemble`` and ``calibrate-confidence``."""
+"""The commands about finished models: ``export``, ``info``, ``ensemble``, ``calibrate-depth`` and ``-confidence``."""
 
 from __future__ import annotations
 
@@ -112,6 +112,37 @@ def ensemble(
     console.print(f"{join_checkpoints(checkpoints, output)}: {len(checkpoints)} networks", soft_wrap=True)
 
 
+def calibrate_depth(
+    checkpoint: Annotated[Path, typer.Argument(help="model.safetensors of a run with network.head=log_depth.")],
+    pairs: Annotated[
+        Path | None,
+        typer.Option(
+            help="CSV file of images with depth; two numbers are fitted, so training images will do. Left out: what "
+            "the run itself held apart, by the config.yaml beside the checkpoint."
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="Where to write. Left out: NAME_stretched.safetensors beside the checkpoint.")
+    ] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Use so many of the pairs, evenly spread.")] = None,
+) -> None:
+    """Stretch a network's log depth to what pairs show, where it tells too little of far and near.
+
+    A gain and a shift, folded into the last convolution: same network, same time. Confidence stays as it is: calibrate
+    it afterwards.
+    """
+    from depth_training.confidence_calibration import held_apart_pairs
+    from depth_training.depth_calibration import calibrate_depth as calibrate
+    from depth_training.evaluation import evenly_spread
+
+    cv2.setNumThreads(1)
+    target = output or checkpoint.with_name(f"{checkpoint.stem}_stretched.safetensors")
+    listed = read_pairs(pairs) if pairs else held_apart_pairs(checkpoint.parent / "config.yaml")
+    stretch = calibrate(checkpoint, evenly_spread(listed, limit), target)
+    errors = f"{stretch.error_before:.4f} to {stretch.error:.4f}"
+    console.print(f"{target}: gain {stretch.gain:.3f}, shift {stretch.shift:+.3f}; mean log error {errors}")
+
+
 def calibrate_confidence(
     checkpoint: Annotated[Path, typer.Argument(help="model.safetensors of a run with network.confidence=true.")],
     pairs: Annotated[
@@ -162,4 +193,5 @@ def register(app: Any) -> None:
     app.command()(export)
     app.command()(info)
     app.command()(ensemble)
+    app.command()(calibrate_depth)
     app.command()(calibrate_confidence)

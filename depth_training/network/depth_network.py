@@ -65,10 +65,26 @@ class LogDepthHead(nn.Module):
         self.conv.weight.mul_(factor)
         self.conv.bias.sub_(before).mul_(factor).add_(now)
 
+    @torch.no_grad()
+    def stretch(self, gain: float, shift: float) -> None:
+        """Multiply what the convolution answers, then add to it, in place: log depth spreads round the middle one."""
+        assert self.conv.bias is not None
+        self.conv.weight.mul_(gain)
+        self.conv.bias.mul_(gain).add_(shift)
+
+    def log_depth(self, raw: Tensor) -> Tensor:
+        """ln(metres) that the convolution's answers mean; any shape."""
+        return self.log_least + self.log_range * torch.sigmoid(raw)
+
+    def raw(self, depth_m: Tensor) -> Tensor:
+        """What the convolution answered where the depth came out, metres; any shape."""
+        # Nearer to a bound than float32 can tell from it, the answer is unknown.
+        return torch.logit((depth_m.log() - self.log_least) / self.log_range, eps=1e-6)
+
     def forward(self, x: Tensor) -> Tensor:
         """Depth in metres, (B, 1, h, w), between the least and the greatest depth."""
         raw = self.conv(x).float()  # half precision would round log depth to half a percent
-        return torch.exp(self.log_least + self.log_range * torch.sigmoid(raw))
+        return torch.exp(self.log_depth(raw))
 
 
 class ConfidenceHead(nn.Module):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -100,6 +101,22 @@ def test_evaluation_writes_every_promised_key(trained, pairs_csv, tmp_path):
     assert (tmp_path / "p.png").stat().st_size > 10_000
 
 
+def test_the_depth_is_stretched_to_what_the_run_held_apart_or_to_given_pairs(trained, pairs_csv, tmp_path):
+    for options in ((), ("--pairs", pairs_csv, "--limit", 2)):
+        result = run("calibrate-depth", trained / "model.safetensors", "--output", tmp_path / "s.safetensors", *options)
+        assert result.returncode == 0, result.stdout + result.stderr
+        found = re.search(
+            r"s\.safetensors: gain ([\d.]+), shift \S+; mean log error ([\d.]+) to ([\d.]+)", result.stdout
+        )
+        assert found, result.stdout
+        assert float(found[3]) <= float(found[2])
+    image = np.random.default_rng(1).integers(0, 256, (72, 96, 3), dtype=np.uint8)
+    before, after = (open_model(str(file)).predict(image) for file in (
+        trained / "model.safetensors", tmp_path / "s.safetensors"
+    ))  # fmt: skip
+    assert not np.array_equal(before.depth_m, after.depth_m)
+
+
 def test_the_confidence_is_calibrated_on_what_the_run_held_apart(trained, tmp_path):
     """Without --pairs; the evaluation then shows the confidence beside the metrics."""
     result = run("calibrate-confidence", trained / "model.safetensors", "--output", tmp_path / "c.safetensors")
@@ -167,6 +184,7 @@ PAIRS = "a pairs file that can be used"
         (["train", "data.pears=x"], "pears"),
         (["train", "--preset", "none.yaml"], "does not exist"),
         (["train", "--output", "unused"], "data.pairs"),
+        (["train", "data.shrink=1.5", "data.pairs=x"], "data.shrink is 1.5: it is a probability"),
         (["train", "optimiser.epochs=many", "data.pairs=x"], "many"),
         (["train", "--output", "unused", "data.pairs=none.csv"], "none.csv does not exist"),
         (["evaluate", "--pairs", "none.csv"], "none.csv does not exist"),
@@ -174,6 +192,8 @@ PAIRS = "a pairs file that can be used"
         (["evaluate", "--pairs", PAIRS, "--model", "nonesuch"], "nonesuch"),
         (["export", "none.safetensors", "m.onnx"], "none.safetensors does not exist"),
         (["calibrate-confidence", "none.safetensors"], "config.yaml does not exist"),
+        (["calibrate-depth", "none.safetensors"], "config.yaml does not exist"),
+        (["calibrate-depth", "none.safetensors", "--pairs", PAIRS], "none.safetensors does not exist"),
     ],
     ids=lambda value: " ".join(value)[:40] if isinstance(value, list) else None,
 )

@@ -44,11 +44,11 @@ def test_multiply_adds_of_a_convolution_have_a_closed_form(benchmark_module):
 
 def test_every_network_is_called_in_bursts_and_in_turn(benchmark_module):
     called = []
-    comparison = benchmark_module("network_comparison")
-    taken_ms = comparison.time_in_turn([lambda: called.append("a"), lambda: called.append("b")], 3)
-    burst = comparison.UNTIMED + comparison.TIMED
+    bursts = benchmark_module("bursts")
+    taken_ms = bursts.time_in_turn([lambda: called.append("a"), lambda: called.append("b")], 3)
+    burst = bursts.UNTIMED + bursts.TIMED
     assert called == (["a"] * burst + ["b"] * burst) * 3
-    assert taken_ms.shape == (3, 2)
+    assert taken_ms.shape == (3, 2, bursts.TIMED)
     assert (taken_ms >= 0).all()
 
 
