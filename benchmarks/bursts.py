@@ -1,4 +1,4 @@
-"""How every benchmark here times networks: bursts of each, in turn, within one run."""
+"""How networks are timed against each other: bursts of each, in turn, within one run."""
 
 from __future__ import annotations
 

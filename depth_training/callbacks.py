@@ -73,6 +73,21 @@ class LastCheckpoint(Checkpoint):
         trainer.save_checkpoint(self.path)
 
 
+def move_best(state: dict[str, Any], folder: Path) -> None:
+    """Make the state of a ModelCheckpoint, in place, that of the folder where its files lie now.
+
+    It drops what it knows of the best epoch where the folder is another one.
+    """
+    for key in ("best_model_path", "kth_best_model_path", "last_model_path"):
+        if state.get(key):
+            state[key] = str(folder / Path(state[key]).name)
+    if "best_k_models" in state:
+        state["best_k_models"] = {
+            str(folder / Path(path).name): score for path, score in state["best_k_models"].items()
+        }
+    state["dirpath"] = str(folder)
+
+
 class LastingEarlyStopping(EarlyStopping):
     """Early stopping that a restart does not undo: a run that had stopped is not taken up again."""
 

@@ -175,9 +175,16 @@ def load_checkpoint(path: Path) -> tuple[Network, ModelContract]:
         raise CheckpointError(
             f"checkpoint {path} lacks {', '.join(missing)} in its header: give one that `train` wrote"
         )
-    network = _build(json.loads(header[NETWORK_KEY]))
-    network.load_state_dict(state)
-    return network.eval(), ModelContract.from_json(header[CONTRACT_KEY], str(path))
+    contract = ModelContract.from_json(header[CONTRACT_KEY], str(path))
+    try:
+        network = _build(json.loads(header[NETWORK_KEY]))
+        network.load_state_dict(state)
+    except (TypeError, RuntimeError) as error:
+        raise CheckpointError(
+            f"checkpoint {path} is of another version of this package ({' '.join(str(error).split())[:200]}): use the "
+            f"revision that made it, {contract.git_revision}"
+        ) from error
+    return network.eval(), contract
 
 
 def _architecture(network: Network) -> dict | list[dict]:

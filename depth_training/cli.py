@@ -81,15 +81,19 @@ def train(
     # The paths are set apart from the list: they may hold what YAML takes for its own.
     given = [*(overrides or []), *(["data.pairs=given"] if data else [])]
     config = initialisation.resolve_config(preset, given, init) if init else load_config(preset, given)
+    if output.joinpath("last.ckpt").exists() and not resume:
+        raise ConfigError(f"{output} already holds a run: add --resume to go on with it, or give another --output")
     if data:
         config.data.pairs = str(fine_tuning.find_pairs(data, output))
     if replay:
         config.data.replay_pairs = str(replay)
     if init:
         fine_tuning.check_data(config.data)
-    if output.joinpath("last.ckpt").exists() and not resume:
-        raise ConfigError(f"{output} already holds a run: add --resume to go on with it, or give another --output")
-    checkpoint = run_training(config, output, resume)
+    try:
+        checkpoint = run_training(config, output, resume)
+    except KeyboardInterrupt as interrupt:
+        console.print(f"interrupted: the same command with --resume goes on with {output}", style="red", soft_wrap=True)
+        raise typer.Exit(130) from interrupt
     rank_zero_only(_report_run)(config, checkpoint, output)  # several processes train, one speaks
 
 
@@ -113,6 +117,3 @@ def main() -> None:
     except USER_ERRORS as error:
         console.print(f"error: {error}", style="red", highlight=False, soft_wrap=True, markup=False)
         sys.exit(2)
-    except KeyboardInterrupt:
-        console.print("interrupted", style="red")
-        sys.exit(130)

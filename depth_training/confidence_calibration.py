@@ -21,6 +21,7 @@ from depth_training.data.splits import training_and_validation_pairs
 from depth_training.evaluation import Camera, camera_of, predict_at_image_size
 from depth_training.network.depth_network import ConfidenceHead
 from depth_training.network.ensemble import NetworkEnsemble
+from depth_training.protocols import NYU_EIGEN, PROTOCOLS
 
 TOLERANCE = 0.01  # a factor nearer to 1 than this moves the coverage by less than half a percent
 MOST_ROUNDS = 4
@@ -38,9 +39,13 @@ def held_apart_pairs(config_file: Path) -> list[Pair]:
     Raises:
         ConfigError: No such file, or not one of a run.
         PairsError: The run's pairs are not there.
+        CalibrationError: It held none apart.
     """
     config = load_config(config_file, [])
-    return training_and_validation_pairs(config.data, config.optimiser.seed)[1]
+    apart = training_and_validation_pairs(config.data, config.optimiser.seed)[1]
+    if not apart:
+        raise CalibrationError(f"the run of {config_file} held no pairs apart (data.validation_share=0): give --pairs")
+    return apart
 
 
 def scale_sigma(network: Network, factor: float) -> None:
@@ -71,12 +76,13 @@ def calibrate_checkpoint(checkpoint: Path, pairs: Sequence[Pair], camera: Camera
 
     Args:
         checkpoint: With a confidence.
-        pairs: Held apart from training; on training images the errors are too small.
+        pairs: Held apart from training; on training images the errors are too small. Those of the training set's size
+            are compared within its crop, others whole.
         camera: That took them.
         output: Ends in ``.safetensors``. Depth is that of ``checkpoint``; only the confidence changes.
 
     Returns:
-        The whole factor on sigma. The contract's metrics record it as ``sigma_factor``.
+        The whole factor on sigma. The contract's metrics, where there are any, record it as ``sigma_factor``.
 
     Raises:
         CheckpointError: The checkpoint cannot be used.
@@ -123,4 +129,5 @@ def _errors(predictor: Predictor, pairs: Sequence[Pair], camera: Camera) -> Iter
         image_rgb, truth_m = read_pair(pair)
         predicted = predict_at_image_size(predictor, image_rgb, camera_of(pair, camera))
         assert predicted.log_depth_sigma is not None  # the network has a confidence, or we were not here
-        yield errors_in_sigmas(*known_pixels(predicted.depth_m, predicted.log_depth_sigma, truth_m))
+        protocol = NYU_EIGEN if NYU_EIGEN.fits(*truth_m.shape) else PROTOCOLS["whole-image"]
+        yield errors_in_sigmas(*known_pixels(predicted.depth_m, predicted.log_depth_sigma, truth_m, protocol))

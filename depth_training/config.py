@@ -8,10 +8,15 @@ from typing import cast
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 SIZE_MULTIPLE = 2
 """Sides of a network's input are multiples of this: the depth comes at half their size."""
-PROBABILITIES = ("border_shown", "flip", "channel_swap", "grayscale", "zoom", "other_aspects", "shrink", "turn")
+SHARES = (
+    "validation_share", "test_share", "replay_share", "replay_test_share",
+    "border_shown", "flip", "channel_swap", "grayscale", "zoom", "other_aspects", "shrink", "turn",
+)  # fmt: skip
+SCHEDULES = ("constant", "one_cycle")
 
 
 class ConfigError(ValueError):
@@ -257,8 +262,7 @@ def load_config(preset: Path | None, overrides: list[str], base: TrainingConfig 
         base: What holds where neither says otherwise; None for the defaults.
 
     Raises:
-        ConfigError: A missing file, an unknown key, a value of the wrong type, no ``data.pairs``, or a probability that
-            is none.
+        ConfigError: A missing file, an unknown key, a value of the wrong type or out of range, or no ``data.pairs``.
     """
     if preset is not None and not preset.is_file():
         raise ConfigError(
@@ -270,16 +274,32 @@ def load_config(preset: Path | None, overrides: list[str], base: TrainingConfig 
             config = OmegaConf.merge(config, OmegaConf.load(preset))
         config = OmegaConf.merge(config, OmegaConf.from_dotlist(overrides))
         filled = cast(TrainingConfig, OmegaConf.to_object(config))
+    except YAMLError as error:
+        raise ConfigError(
+            f"{preset or ''} {' '.join(overrides)} is no YAML ({' '.join(str(error).split())}): look for a bracket "
+            "or a quote that is not closed"
+        ) from error
     except OmegaConfBaseException as error:
         raise ConfigError(
             f"setting {error.full_key} does not fit ({str(error).splitlines()[0]}): "
             "`train --help` and depth_training/config.py list every key with its type"
         ) from error
-    for name in PROBABILITIES:
-        value = getattr(filled.data, name)
-        if not 0 <= value <= 1:
-            raise ConfigError(f"data.{name} is {value:g}: it is a probability, give one from 0 to 1")
+    _refuse_values(filled)
     return filled
+
+
+def _refuse_values(config: TrainingConfig) -> None:
+    for name in SHARES:
+        value = getattr(config.data, name)
+        if not 0 <= value <= 1:
+            raise ConfigError(f"data.{name} is {value:g}: it is a share of all, give one from 0 to 1")
+    if config.optimiser.schedule not in SCHEDULES:
+        raise ConfigError(f"optimiser.schedule is {config.optimiser.schedule!r}: give {' or '.join(SCHEDULES)}")
+    if config.optimiser.batch_size < 1 or config.optimiser.epochs < 1:
+        raise ConfigError(
+            f"optimiser.batch_size is {config.optimiser.batch_size} and optimiser.epochs {config.optimiser.epochs}: "
+            "give at least 1 of each"
+        )
 
 
 def save_config(config: TrainingConfig, path: Path) -> None:

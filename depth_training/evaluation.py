@@ -12,8 +12,9 @@ import pandas as pd
 import torch
 
 from depth_estimation_ros.inference.network_size import choose_network_size
-from depth_estimation_ros.inference.predictor import Prediction, Predictor, load_predictor
+from depth_estimation_ros.inference.predictor import Prediction, Predictor, check_device, load_predictor
 from depth_estimation_ros.inference.preprocessing import resize_image
+from depth_estimation_ros.inference.torch_backend import choose_device
 from depth_training.checkpoint import NetworkBackend, load_checkpoint
 from depth_training.confidence import CONFIDENCE_NAMES, confidence_metrics
 from depth_training.data.pairs import Pair, read_pair
@@ -48,12 +49,13 @@ def open_model(model: str, device: str = "auto") -> Predictor:
     Raises:
         ModelFileError: An exported model that cannot be used.
         CheckpointError: A checkpoint that cannot be used.
+        BackendError: An unknown device, or one that this machine does not have.
     """
+    check_device(device)
     if not model.endswith(CHECKPOINT_SUFFIX):
         return load_predictor(model, device=device)
     network, contract = load_checkpoint(Path(model))
-    torch_device = "cuda" if device == "auto" and torch.cuda.is_available() else device.replace("auto", "cpu")
-    return Predictor(contract, NetworkBackend(network, contract, torch_device))
+    return Predictor(contract, NetworkBackend(network, contract, str(choose_device(device))))
 
 
 def predict_at_image_size(predictor: Predictor, image_rgb: np.ndarray, camera: Camera) -> Prediction:

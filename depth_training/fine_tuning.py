@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 from collections.abc import Sequence
@@ -50,11 +51,18 @@ def find_pairs(data: Path, run: Path) -> Path:
     kind = detect_kind(data)
     if kind != "bag":
         raise PairsError(f"{data} is no recording but {kind}: turn it into pairs by `prepare` first, and give those")
-    folder = run / "data" / data.stem
+    # Made again, or another of the same name, it is prepared anew.
+    folder = run / "data" / _fingerprint(data) / data.name
     if not folder.joinpath("pairs.csv").is_file():
         result = prepare(open_bag(data, BagOptions(spacing_s=SPACING_S)).samples, folder)
         logger.info("%s: %d pairs, median depth %.2f m", result.pairs, result.written, result.median_depth_m)
     return folder / "pairs.csv"
+
+
+def _fingerprint(recording: Path) -> str:
+    files = sorted(path for path in [recording, *recording.rglob("*")] if path.is_file())
+    states = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files]
+    return hashlib.sha256(repr(states).encode()).hexdigest()[:12]
 
 
 def check_data(config: DataConfig) -> None:
@@ -114,7 +122,7 @@ def compare_before_and_after(config: TrainingConfig, before: Path, after: Path, 
             continue
         chosen = evenly_spread(pairs, MOST_JUDGED)
         sides = [judge(str(model), chosen, config.data).add_suffix(side) for model, side in models]
-        joined = pd.concat(sides, axis=1)
+        joined = pd.concat(sides, axis=1).dropna()  # an image without depth in range has no metrics
         rows.append(joined.assign(set=name))
         results[name] = {"pairs": len(joined), **joined.mean(numeric_only=True).to_dict()}
         table.add_row(name, str(len(joined)), *(_cell(joined, metric) for metric in SHOWN))

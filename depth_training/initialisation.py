@@ -55,6 +55,7 @@ def resolve_config(preset: Path | None, overrides: list[str], init: str) -> Trai
         raise ConfigError(f"{init} is an ensemble of {len(network.members)} networks: give --init one of its members")
     base = TrainingConfig(init=init, network=network.config, data=_data_of(contract))
     config = load_config(preset, overrides, base)
+    config.init = init  # a run's config.yaml, taken as a preset, names its own
     _refuse_another_network(network.config, config.network, init)
     _refuse_another_camera(contract, config.data, init)
     return config

@@ -10,10 +10,12 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.callbacks import ModelCheckpoint
 from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
+from depth_training.callbacks import move_best
 from depth_training.checkpoint import RunError, build_contract, save_checkpoint
 from depth_training.config import TrainingConfig, save_config
 from depth_training.data.batch_shrink import shrink_batch, shrink_depth
@@ -27,6 +29,7 @@ from depth_training.initialisation import load_weights
 from depth_training.losses import build_loss, confidence_nll
 from depth_training.metrics import DepthMetrics
 from depth_training.network.depth_network import DepthNetwork
+from depth_training.run_settings import FREE_KEYS, refuse_changed_settings
 from depth_training.trainer import build_callbacks, build_trainer, check_processes
 
 logger = logging.getLogger(__name__)
@@ -61,6 +64,12 @@ class DepthModule(pl.LightningModule):
         """Take the teacher along to the device."""
         if self.teacher is not None:
             self.teacher.to(self.device)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Let a run that was moved keep its best epoch; called before the callbacks take their state."""
+        best = self.trainer.checkpoint_callback
+        if isinstance(best, ModelCheckpoint) and best.dirpath:
+            move_best(checkpoint["callbacks"].get(best.state_key, {}), Path(best.dirpath))
 
     def on_train_batch_start(self, batch: Any, batch_index: int) -> None:
         """Let what is drawn within a step follow from seed, step and process alone, as the samples do."""
@@ -183,7 +192,8 @@ def train(config: TrainingConfig, run: Path, resume: bool = False) -> Path:
     Raises:
         ConfigError: The batch cannot be shared out to so many processes.
         PairsError: The pairs cannot be used.
-        RunError: Loss or gradient are not finite, or the disk is full.
+        RunError: Loss or gradient are not finite, the disk is full, or the run was begun with other settings.
+        KeyboardInterrupt: Stopped by the user.
     """
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)  # it sets itself to INFO when imported
     # It warns of its own internals, and of a folder that is there because the run is resumed.
@@ -191,6 +201,10 @@ def train(config: TrainingConfig, run: Path, resume: bool = False) -> Path:
     seed, batch_size = config.optimiser.seed, config.optimiser.batch_size
     check_processes(config.machine, batch_size)
     pl.seed_everything(seed, workers=True, verbose=False)
+    if resume and (run / "last.ckpt").is_file() and (run / "config.yaml").is_file():
+        # Without a schedule a longer run begins as the shorter one did.
+        longer = ("optimiser.epochs",) if config.optimiser.schedule == "constant" else ()
+        refuse_changed_settings(run, config, "begun", (*FREE_KEYS, *longer))
     training, validation = training_and_validation_pairs(config.data, seed)
     replayed, _ = replayed_and_test_pairs(config.data, seed)
     loader, order = training_loader(training, replayed, config.data, batch_size, seed)
@@ -213,6 +227,11 @@ def train(config: TrainingConfig, run: Path, resume: bool = False) -> Path:
                 logger.info("best epoch: validation %s", told)
             save_checkpoint(module.network, build_contract(config, metrics), model)
         return model
+    except SystemExit as error:
+        # pytorch-lightning turns Ctrl-C into an exit with status 1.
+        if isinstance(error.__context__, KeyboardInterrupt):
+            raise KeyboardInterrupt from error
+        raise
     except PairsError as error:
         raise plain_pairs_error(error) from error
     except OSError as error:

@@ -96,6 +96,11 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         nodes.append(camera_transform(value, use_sim_time))
         overrides |= {name: number(name, value) for name in ("camera_height", "camera_pitch")}
         overrides["scan.frame"] = value["base_frame"]
+    elif number("camera_pitch", value):
+        raise ValueError(
+            f"launch argument camera_pitch:={value['camera_pitch']} needs camera_height:= beside it: give both, or set "
+            "camera_pitch where camera_height is set, in the parameter file"
+        )
     if switch("rviz", value["rviz"]):
         nodes.append(rviz(value, next(iter(cameras), ""), use_sim_time))
     return [*nodes, depth_node(value, cameras, overrides)]

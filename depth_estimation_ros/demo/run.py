@@ -27,9 +27,9 @@ if TYPE_CHECKING:
     from depth_estimation_ros.demo.watch import Settings
 
 NEEDED = {
-    "rclpy": "pip install 'depth_estimation_ros[ros]', or source your ROS 2 installation",
-    "rich": "pip install 'depth_estimation_ros[demo]'",
-    "matplotlib": "pip install 'depth_estimation_ros[demo]'",
+    "rclpy": "pip install '.[ros]' in the package's folder, or source your ROS 2 installation",
+    "rich": "pip install '.[demo]' in the package's folder",
+    "matplotlib": "pip install '.[demo]' in the package's folder",
     "cv2": "pip install opencv-python-headless",
     "onnxruntime": "pip install onnxruntime",
 }

@@ -140,6 +140,12 @@ class Predictor:
         return np.clip(value, least, greatest).astype(np.float32)
 
 
+def check_device(device: str) -> None:
+    """Raises BackendError unless the word is "auto", "cpu", "cuda" or "cuda:N"."""
+    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", device):
+        raise BackendError(f"device {device!r} is unknown: use auto, cpu, cuda or cuda:N")
+
+
 def load_predictor(
     model: str | Path = "default", device: str = "auto", backend: str = "auto", num_threads: int = 0
 ) -> Predictor:
@@ -156,8 +162,7 @@ def load_predictor(
         ModelFileError: The model file, its contract or the two together cannot be used.
         BackendError: Unknown backend or device, or one that this machine does not have.
     """
-    if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", device):
-        raise BackendError(f"device {device!r} is unknown: use auto, cpu, cuda or cuda:N")
+    check_device(device)
     if backend not in BACKENDS:
         raise BackendError(f"backend {backend!r} is unknown: use {', '.join(BACKENDS)}")
     if num_threads < 0:

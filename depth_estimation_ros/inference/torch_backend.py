@@ -46,7 +46,7 @@ class TorchBackend:
             BackendError: torch is not installed, or CUDA was asked for and is not to be had.
         """
         self._torch = torch = _import_torch()
-        self._device = _choose_device(torch, device)
+        self._device = choose_device(device)
         self.device = self._device.type
         program = load_program(path)
         self.fixed_size = _fit_to_program(contract, program, path)
@@ -106,12 +106,18 @@ def _import_torch() -> ModuleType:
     except ImportError as error:
         raise BackendError(
             f"the torch backend needs torch, which cannot be imported ({first_line(error)}): install it with "
-            "`pip install 'depth_estimation_ros[cuda]'`, or use an .onnx model"
+            "`pip install '.[cuda]'` in the package's folder, or use an .onnx model"
         ) from error
     return torch
 
 
-def _choose_device(torch: ModuleType, device: str) -> Any:
+def choose_device(device: str) -> Any:
+    """The `torch.device` for "cpu", "cuda", "cuda:N", or "auto": CUDA where there is one and the CPU elsewhere.
+
+    Raises:
+        BackendError: torch is not installed, or CUDA was asked for and is not to be had.
+    """
+    torch = _import_torch()
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if device == "cpu" or (device == "auto" and not count):
         return torch.device("cpu")

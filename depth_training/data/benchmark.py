@@ -34,9 +34,10 @@ class PillowPairs(Dataset):
     """
 
     def __init__(self, pairs: Sequence[Pair], config: DataConfig):
-        if config.rotation_deg or config.tilt_deg or config.zoom_least < 1:
+        if config.rotation_deg or config.tilt_deg or config.zoom_least < 1 or config.border_shown:
             raise ValueError(
-                "PIL cannot rotate the camera or look outside: set rotation_deg and tilt_deg to 0, zoom_least to 1"
+                "PIL cannot rotate the camera, look outside or show the border at times: set rotation_deg, tilt_deg "
+                "and border_shown to 0, zoom_least to 1"
             )
         self.ours = TrainingPairs(pairs, config)
         steps = self.ours.augmentation.transforms

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from depth_training.data.pairs import Pair, read_stored_pair
+from depth_training.data.pairs import Pair, PairsError, read_stored_pair
+from depth_training.files import is_full_disk
 
 
 def cache_files(pair: Pair, cache: Path) -> tuple[Path, Path]:
@@ -58,13 +59,13 @@ def read_cached_pair(pair: Pair, cache: str) -> tuple[np.ndarray, np.ndarray]:
         (H, W, 3) uint8 BGR and (H, W) uint16 millimetres, not to be written to.
 
     Raises:
-        PairsError: As :func:`read_stored_pair`.
-        OSError: The cache's disk is full.
+        PairsError: As :func:`read_stored_pair`, or the cache's disk is full.
     """
     if not cache or not (pair.image.is_file() and pair.depth.is_file()):
         return read_stored_pair(pair)
     image_file, depth_file = cache_files(pair, Path(cache))
-    with contextlib.suppress(FileNotFoundError):
+    # After a power cut a file may be there and empty.
+    with contextlib.suppress(FileNotFoundError, EOFError, ValueError):
         return np.load(image_file, mmap_mode="r").view(np.ndarray), np.load(depth_file, mmap_mode="r").view(np.ndarray)
     image_bgr, depth_mm = read_stored_pair(pair)
     image_file.parent.mkdir(parents=True, exist_ok=True)
@@ -75,7 +76,12 @@ def read_cached_pair(pair: Pair, cache: str) -> tuple[np.ndarray, np.ndarray]:
             with part.open("wb") as stream:
                 np.save(stream, array)
             os.replace(part, file)
-        except OSError:
+        except OSError as error:
             part.unlink(missing_ok=True)
-            raise
+            if not is_full_disk(error):
+                raise
+            # Of an OSError a loader process passes on the text alone, by which nobody could tell a full disk.
+            raise PairsError(
+                f"the disk of data.cache={cache} is full: free some space, name another folder, or train without it"
+            ) from error
     return image_bgr, depth_mm

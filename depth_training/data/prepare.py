@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import errno
 import itertools
 import math
 import os
@@ -21,6 +20,7 @@ import pandas as pd
 from depth_training.data.intrinsics import Intrinsics
 from depth_training.data.pairs import MILLIMETRES_PER_METRE, PairsError
 from depth_training.data.sources.sample import Frame, Sample
+from depth_training.files import is_full_disk
 
 LEAST_MEDIAN_M, GREATEST_MEDIAN_M = 0.3, 30.0
 # A single frame may look at a wall up close, so the unit is judged by the median of several.
@@ -78,8 +78,11 @@ def prepare(
     Raises:
         PairsError: ``output`` holds files, no pair can be used, the depth is in the wrong unit, or the disk is full.
     """
+    output = output.resolve()
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise PairsError(f"{output} already holds files: give another --output, or remove it")
+    if output.is_mount() or output == Path.cwd():
+        raise PairsError(f"{output} cannot be replaced by the finished folder: give --output a new folder in it")
     output.parent.mkdir(parents=True, exist_ok=True)
     with _complete_or_gone(output) as folder:
         result = _write_all(samples, folder, fallback, lossless)
@@ -105,7 +108,7 @@ def _complete_or_gone(output: Path) -> Iterator[Path]:
         os.replace(folder, output)
     except BaseException as error:
         shutil.rmtree(folder, ignore_errors=True)
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if isinstance(error, OSError) and is_full_disk(error):
             raise PairsError(
                 f"the disk of {output.parent} is full: free some space or give another --output; what was written so "
                 "far has been removed"

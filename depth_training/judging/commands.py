@@ -73,6 +73,7 @@ def evaluate(
     from depth_training.judging.judge import answered_pairs, judge_pairs, summarise_source, table_of
     from depth_training.judging.pictures import draw_best_median_worst
 
+    _make_folders_of(json_file, csv_file, picture)
     listed, [source] = _open([model], pairs, protocol, reduce, unit, fx, fy, device)
     answered = answered_pairs([source], listed)
     chosen = named_protocol(protocol)
@@ -95,6 +96,13 @@ def evaluate(
         console.print(
             f"picture: {draw_best_median_worst(source, answered, table_of(judged, 0), picture)}", soft_wrap=True
         )
+
+
+def _make_folders_of(*files: Path | None) -> None:
+    # Not after the judging, which takes minutes.
+    for file in files:
+        if file is not None:
+            file.parent.mkdir(parents=True, exist_ok=True)
 
 
 def compare(
@@ -127,6 +135,7 @@ def compare(
     twice = [name for name, count in Counter(models).items() if count > 1]
     if twice:
         raise ConfigError(f"{twice[0]} is named twice: name each model or folder once")
+    _make_folders_of(json_file, csv_file, picture)
     listed, sources = _open(models, pairs, protocol, reduce, unit, fx, fy, device)
     answered = answered_pairs(sources, listed)
     chosen = named_protocol(protocol)

@@ -1,4 +1,4 @@
-"""The commands about finished models: ``export``, ``info``, ``ensemble``, ``calibrate-depth`` and ``-confidence``."""
+"""The commands about finished models: ``export``, ``info``, ``ensemble``, ``average`` and the two calibrations."""
 
 from __future__ import annotations
 
@@ -112,6 +112,21 @@ def ensemble(
     console.print(f"{join_checkpoints(checkpoints, output)}: {len(checkpoints)} networks", soft_wrap=True)
 
 
+def average(
+    checkpoints: Annotated[
+        list[Path], typer.Argument(help="Two or more model.safetensors, each trained on from another of them.")
+    ],
+    output: Annotated[Path, typer.Option(help="Where to write, a name that ends in .safetensors.")],
+) -> None:
+    """Make one network of a run and its continuations: the mean of their weights.
+
+    It takes the time of one. Networks that were trained apart have no such mean: `ensemble` joins those.
+    """
+    from depth_training.model_files.ensemble import average_checkpoints
+
+    console.print(f"{average_checkpoints(checkpoints, output)}: mean of {len(checkpoints)} networks", soft_wrap=True)
+
+
 def calibrate_depth(
     checkpoint: Annotated[Path, typer.Argument(help="model.safetensors of a run with network.head=log_depth.")],
     pairs: Annotated[
@@ -193,5 +208,6 @@ def register(app: Any) -> None:
     app.command()(export)
     app.command()(info)
     app.command()(ensemble)
+    app.command()(average)
     app.command()(calibrate_depth)
     app.command()(calibrate_confidence)

@@ -159,8 +159,7 @@ def file_rows(path: Path, contract: ModelContract | None) -> Rows:
 
 def sha256(path: Path) -> str:
     """Checksum of a file."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def runs_on(path: Path) -> str:

@@ -7,8 +7,11 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import torch
+
 from depth_estimation_ros.inference.contract import ModelContract
 from depth_training.checkpoint import CheckpointError, git_revision, load_checkpoint, save_checkpoint
+from depth_training.network.depth_network import DepthNetwork
 from depth_training.network.ensemble import NetworkEnsemble
 
 
@@ -22,6 +25,44 @@ def join_checkpoints(checkpoints: Sequence[Path], output: Path) -> Path:
     Raises:
         CheckpointError: Fewer than two, or they do not go together.
     """
+    networks, contracts = _load_alike(checkpoints, output)
+    return save_checkpoint(NetworkEnsemble(networks), _joined(contracts, output.stem), output)
+
+
+def average_checkpoints(checkpoints: Sequence[Path], output: Path) -> Path:
+    """Write one network whose weights are the mean of several, of which the others are continuations of the first.
+
+    Networks that went on from one another lie in one valley of the loss, and the middle of it answers better on images
+    that none of them saw than either end; of networks that were trained apart the mean is worth nothing.
+
+    Args:
+        checkpoints: As for :func:`join_checkpoints`, and of one architecture.
+        output: Likewise. The name stays the first one's.
+
+    Raises:
+        CheckpointError: Fewer than two, or they do not go together.
+    """
+    networks, contracts = _load_alike(checkpoints, output)
+    states = [network.state_dict() for network in networks]
+    shapes = [{name: tensor.shape for name, tensor in state.items()} for state in states]
+    for path, each in zip(checkpoints, shapes, strict=True):
+        if each != shapes[0]:
+            raise CheckpointError(f"{path} and {checkpoints[0]} are not of one architecture: join them by `ensemble`")
+    mean = {
+        name: torch.stack([state[name].float() for state in states]).mean(0).to(tensor.dtype)
+        for name, tensor in states[0].items()
+    }
+    networks[0].load_state_dict(mean)
+    contract = dataclasses.replace(
+        _joined(contracts, contracts[0].name),
+        encoder=contracts[0].encoder,
+        decoder=contracts[0].decoder,
+        training_data=f"mean of the weights of {len(contracts)}: {_counted(c.training_data for c in contracts)}",
+    )
+    return save_checkpoint(networks[0], contract, output)
+
+
+def _load_alike(checkpoints: Sequence[Path], output: Path) -> tuple[Sequence[DepthNetwork], Sequence[ModelContract]]:
     if len(checkpoints) < 2 or output.suffix != ".safetensors":
         raise CheckpointError(
             f"{len(checkpoints)} checkpoints into {output}: give two or more, and a name that ends in .safetensors"
@@ -36,7 +77,7 @@ def join_checkpoints(checkpoints: Sequence[Path], output: Path) -> Path:
                 "mean: compare the two with `info`"
             )
     output.parent.mkdir(parents=True, exist_ok=True)
-    return save_checkpoint(NetworkEnsemble(networks), _joined(contracts, output.stem), output)
+    return networks, contracts
 
 
 def _common(contract: ModelContract) -> tuple:

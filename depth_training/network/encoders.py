@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import cast
 
 import torchvision
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -96,8 +97,13 @@ ENCODERS: dict[str, EncoderSpec] = {
 def _load_weights(model: nn.Module, path: Path) -> None:
     if not path.is_file():
         raise EncoderWeightsError(f"encoder weights {path} do not exist: give a .safetensors file, or 'imagenet'")
-    state = load_file(path)
-    incompatible = model.load_state_dict(state, strict=False)
+    try:
+        incompatible = model.load_state_dict(load_file(path), strict=False)
+    except (SafetensorError, RuntimeError) as error:  # no such file; tensors of another shape
+        raise EncoderWeightsError(
+            f"encoder weights {path} cannot be used ({' '.join(str(error).split())[:200]}): give a .safetensors file "
+            "of this very encoder"
+        ) from error
     missing = [key for key in incompatible.missing_keys if key.startswith("features.")]
     if missing or incompatible.unexpected_keys:
         raise EncoderWeightsError(

@@ -13,7 +13,7 @@ import numpy as np
 from depth_estimation_ros.inference import InferenceError, Predictor
 from depth_training.evaluation import Camera, predict_depth
 from depth_training.prediction.cameras import GivenCameras
-from depth_training.prediction.inputs import Input, InputError, frames_per_second, read_upright, read_video
+from depth_training.prediction.inputs import Input, frames_per_second, read_upright, read_video
 from depth_training.prediction.outputs import colour_picture, write_outputs
 
 logger = logging.getLogger(__name__)
@@ -75,7 +75,7 @@ def predict_inputs(
                 reached = min(number + 1, given.frames)
                 yield reached - done
                 done = reached
-        except (InputError, InferenceError) as error:
+        except (ValueError, InferenceError) as error:  # no such file, or a shape that the network does not take
             outcome.unreadable.append((given.path, str(error)))
         yield given.frames - done
 

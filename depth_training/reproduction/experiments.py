@@ -173,6 +173,7 @@ def training_config(
 
 OWN_KEYS = (
     "name", "encoder_weights", "init", "data.test_share", "data.replay_pairs",
+    "loss.name", "loss.teacher", "network.confidence",
     "network.encoder", "network.normalise", "data.pairs", "data.validation_pairs",
     "data.validation_share", "data.split", "data.grayscale", "data.rotation_deg", "optimiser.seed",
 )  # fmt: skip

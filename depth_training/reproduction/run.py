@@ -13,18 +13,15 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from depth_training import run_settings
 from depth_training.checkpoint import RunError
-from depth_training.config import TrainingConfig, load_config
+from depth_training.config import TrainingConfig
 from depth_training.files import write_whole
 from depth_training.reproduction.experiments import Experiment
 
 RESULT = "result.json"
-# Where things lie, how many processes work and how often they save is no part of what was run; the split files are
-# checked apart.
-FREE_KEYS = (
-    "data.pairs", "data.validation_pairs", "data.workers", "data.cache", "optimiser.checkpoint_steps",
-    "machine.accelerator", "machine.devices", "machine.nodes",
-)  # fmt: skip
+# The split files are checked apart.
+SPLIT_KEYS = ("data.pairs", "data.validation_pairs")
 
 Train = Callable[[TrainingConfig, Path, bool], Path]
 Judge = Callable[[Experiment, TrainingConfig, Path], dict[str, Any]]
@@ -58,23 +55,6 @@ def run_folder(output: Path, experiment: Experiment) -> Path:
     return output / "runs" / experiment.name
 
 
-def flat_settings(config: TrainingConfig) -> dict[str, Any]:
-    """Settings by dotted key, without those that may differ between two starts of one experiment."""
-    flat: dict[str, Any] = {}
-
-    def walk(prefix: str, values: dict[str, Any]) -> None:
-        for key, value in values.items():
-            if isinstance(value, dict):
-                walk(f"{prefix}{key}.", value)
-            else:
-                flat[f"{prefix}{key}"] = value
-
-    walk("", dataclasses.asdict(config))
-    weights = flat["encoder_weights"]
-    flat["encoder_weights"] = Path(weights).name if weights else weights
-    return {key: value for key, value in flat.items() if key not in FREE_KEYS}
-
-
 def refuse_changed_settings(run: Path, config: TrainingConfig) -> None:
     """Compare the settings of a run that has results or checkpoints with those asked for now.
 
@@ -84,14 +64,9 @@ def refuse_changed_settings(run: Path, config: TrainingConfig) -> None:
     # A folder with neither holds nothing that was learnt: its settings may be half written.
     if not any((run / name).exists() for name in (RESULT, "last.ckpt", "model.safetensors")):
         return
-    before, now = flat_settings(load_config(run / "config.yaml", [])), flat_settings(config)
-    changed = [f"{key} was {before[key]}, now {now[key]}" for key in now if before[key] != now[key]]
-    if changed:
-        state = "finished" if (run / RESULT).exists() else "begun"
-        raise RunError(
-            f"{run} was {state} with other settings ({'; '.join(changed)}): give the settings it had, "
-            f"another --output, or remove {run} to run it again"
-        )
+    run_settings.refuse_changed_settings(
+        run, config, "finished" if (run / RESULT).exists() else "begun", (*run_settings.FREE_KEYS, *SPLIT_KEYS)
+    )
 
 
 def run_experiments(
@@ -128,7 +103,7 @@ def run_experiments(
         logger.info("%d of %d: %s", number, len(experiments), experiment.name)
         started_s = time.monotonic()
         if not (run / "model.safetensors").exists():
-            _train_until_done(train, config, run)
+            train(config, run, True)
         result = {"experiment": dataclasses.asdict(experiment), **judge(experiment, config, run)}
         result["minutes_of_last_start"] = (time.monotonic() - started_s) / 60
         write_whole(run / RESULT, json.dumps(result, indent=2) + "\n")
@@ -137,13 +112,3 @@ def run_experiments(
             checkpoint.unlink()
         done_now.append(experiment.name)
     return done_now
-
-
-def _train_until_done(train: Train, config: TrainingConfig, run: Path) -> None:
-    try:
-        train(config, run, True)
-    except SystemExit as error:
-        # pytorch-lightning turns Ctrl-C into an exit with status 1.
-        if isinstance(error.__context__, KeyboardInterrupt):
-            raise KeyboardInterrupt from error
-        raise

@@ -88,6 +88,11 @@ def _blocks(table: pd.DataFrame) -> list[list]:
     return [[label_of[id(pair)] for pair in block] for block in consecutive_blocks(pairs)]
 
 
+def _names(table: pd.DataFrame) -> list[tuple[str, ...]]:
+    # Prepared sets all number their files from 0 in images/ and depth/: the folder above tells them apart.
+    return [Path(path).parts[-3:] for name in ("image", "depth") for path in table[name]]
+
+
 def write_pairs(table: pd.DataFrame, csv: Path) -> None:
     """Write a table of :func:`read_relocatable` with paths relative to the file.
 
@@ -95,8 +100,8 @@ def write_pairs(table: pd.DataFrame, csv: Path) -> None:
         RunError: The file is there and lists other pairs.
     """
     if csv.is_file():
-        begun_with = [Path(image).name for image in pd.read_csv(csv)["image"]]
-        if begun_with != [Path(image).name for image in table["image"]]:
+        begun_with, asked = (_names(each) for each in (pd.read_csv(csv), table))
+        if begun_with != asked:
             raise RunError(
                 f"{csv} lists {len(begun_with)} pairs, other ones than the {len(table)} of now: the finished "
                 "experiments there were made with other data; give another --output"

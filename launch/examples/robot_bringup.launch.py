@@ -41,7 +41,7 @@ def generate_launch_description() -> LaunchDescription:
     outputs = ("depth/image_rect", "depth/camera_info", "depth/points", "depth/color", "depth/confidence")
     renamed = [
         SetRemap(output, PathJoinSubstitution(["/", robot, f"front_{output}"]))
-        for output in (*outputs, "rgb/image_rect", "scan")
+        for output in (*outputs, "rgb/image_rect", "rgb/camera_info", "scan")
     ]
     return LaunchDescription(
         [

@@ -406,7 +406,7 @@ def test_the_example_puts_the_node_into_a_robots_namespace_and_renames_its_outpu
     launch("examples/robot_bringup.launch.py", robot="r2")
     node = ["/r2/front_depth_estimation"]
     outputs = [f"/r2/front_depth/{output}" for output in ("image_rect", "camera_info", "points", "color", "confidence")]
-    outputs += ["/r2/front_rgb/image_rect", "/r2/front_scan"]
+    outputs += ["/r2/front_rgb/image_rect", "/r2/front_rgb/camera_info", "/r2/front_scan"]
 
     def is_so() -> bool:
         return endpoints(robot.node.get_subscriptions_info_by_topic("/r2/front_camera/image_raw")) == node and all(
@@ -442,6 +442,8 @@ def test_what_is_not_installed_is_named_with_the_command_that_installs_it(launch
         ({"cameras": "[front]", "camera_height": "0.3"}, "cameras:=[front] and camera_height:=0.3 exclude each other"),
         ({"camera_height": "high"}, "camera_height:=high must be a number"),
         ({"camera_height": "0.3", "camera_pitch": "91"}, "must lie between -90"),
+        ({"camera_pitch": "10"}, "needs camera_height"),
+        ({"camera_pitch": "steep"}, "camera_pitch:=steep"),
         ({"autostart": "maybe"}, "autostart:=maybe must be true or false"),
         ({"use_sim_time": "1"}, "use_sim_time:=1 must be true or false"),
         ({"rviz": ""}, "rviz:= must be true or false"),

@@ -128,7 +128,8 @@ def test_the_new_camera_is_learnt_and_the_old_rooms_are_kept(tuned):
 
 def test_before_and_after_are_measured_on_what_was_not_trained_on(tuned):
     rows = pd.read_csv(tuned / "fine_tuning.csv").query("set == 'held-out segments'")
-    pairs = pd.read_csv(tuned / "data" / "recording" / "pairs.csv")
+    (prepared,) = (tuned / "data").glob("*/recording")
+    pairs = pd.read_csv(prepared / "pairs.csv")
     scenes = pairs.set_index(pairs["image"].str.removeprefix("images/"))["scene"]
     assert scenes[rows["image_before"]].nunique() == 2, "whole stretches"
     assert scenes.isin(scenes[rows["image_before"]].unique()).sum() == len(rows), "all of them"

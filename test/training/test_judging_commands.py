@@ -158,12 +158,14 @@ def test_predict_passes_over_what_it_cannot_read(run, model, few_pairs, tmp_path
     folder = tmp_path / "in"
     folder.mkdir()
     (folder / "broken.jpg").write_bytes(b"no image")
+    cv2.imwrite(str(folder / "panorama.png"), np.zeros((50, 1000, 3), np.uint8))
     image = read_pairs(few_pairs)[0].image
     (folder / "whole.jpg").write_bytes(image.read_bytes())
     status, output = run("predict", model, folder, "--output", tmp_path / "out")
     assert status == 0
     assert f"left out {folder / 'broken.jpg'}" in output
-    assert "depth of 1 images, 1 files left out" in output
+    assert f"left out {folder / 'panorama.png'}" in output
+    assert "depth of 1 images, 2 files left out" in output
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["whole_colour.png"]
 
 

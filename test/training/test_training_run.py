@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from depth_estimation_ros.inference import load_predictor
 from depth_training.confidence_calibration import held_apart_pairs
@@ -79,6 +81,24 @@ def test_a_killed_run_resumes_and_ends_with_every_epoch_once(trained):
     assert len(logs) == 2
     assert epochs == [0, 1, 2, 3]
     assert (trained / "config.yaml").is_file()
+
+
+def test_a_run_goes_on_only_with_the_settings_it_had_and_keeps_its_best_epoch_when_moved(trained, pairs_csv, tmp_path):
+    moved = tmp_path / "moved"
+    shutil.copytree(trained, moved)
+    best = torch.load(moved / "best.ckpt", weights_only=True)["epoch"]
+    kept = (moved / "config.yaml").read_text()
+    refused = run("train", "--output", moved, "--resume", "--preset", moved / "config.yaml", "optimiser.seed=5")
+    assert refused.returncode == 2
+    assert "was begun with other settings (optimiser.seed was 0, now 5)" in refused.stdout
+    assert (moved / "config.yaml").read_text() == kept
+    longer = run("train", "--output", moved, "--resume", "--preset", moved / "config.yaml", "optimiser.epochs=5")
+    assert longer.returncode == 0, longer.stdout + longer.stderr
+    table = pd.concat(pd.read_csv(log) for log in moved.glob("logs/version_*/metrics.csv"))
+    scores = table.dropna(subset=["val/abs_rel"]).set_index("epoch")["val/abs_rel"]
+    assert scores.index.tolist() == [0, 1, 2, 3, 4]
+    now = torch.load(moved / "best.ckpt", weights_only=True)["epoch"]
+    assert now == (4 if scores[4] < scores.drop(4).min() else best)
 
 
 def test_evaluation_writes_every_promised_key(trained, pairs_csv, tmp_path):
@@ -184,12 +204,16 @@ PAIRS = "a pairs file that can be used"
         (["train", "data.pears=x"], "pears"),
         (["train", "--preset", "none.yaml"], "does not exist"),
         (["train", "--output", "unused"], "data.pairs"),
-        (["train", "data.shrink=1.5", "data.pairs=x"], "data.shrink is 1.5: it is a probability"),
+        (["train", "data.shrink=1.5", "data.pairs=x"], "data.shrink is 1.5: it is a share"),
         (["train", "optimiser.epochs=many", "data.pairs=x"], "many"),
+        (["train", "optimiser.schedule=cosine", "data.pairs=x"], "optimiser.schedule is 'cosine': give constant or"),
+        (["train", "optimiser.batch_size=0", "data.pairs=x"], "optimiser.batch_size is 0"),
+        (["train", "network.widths=[192,128", "data.pairs=x"], "is no YAML"),
         (["train", "--output", "unused", "data.pairs=none.csv"], "none.csv does not exist"),
         (["evaluate", "--pairs", "none.csv"], "none.csv does not exist"),
         (["evaluate", "--pairs", PAIRS, "--model", "none.safetensors"], "none.safetensors does not exist"),
         (["evaluate", "--pairs", PAIRS, "--model", "nonesuch"], "nonesuch"),
+        (["evaluate", "--pairs", PAIRS, "--model", "m.safetensors", "--device", "tpu"], "device 'tpu' is unknown"),
         (["export", "none.safetensors", "m.onnx"], "none.safetensors does not exist"),
         (["calibrate-confidence", "none.safetensors"], "config.yaml does not exist"),
         (["calibrate-depth", "none.safetensors"], "config.yaml does not exist"),

@@ -42,9 +42,9 @@ def compressed(stamp_ns: int, kind: str, data: bytes):
     return make(header(stamp_ns), kind, np.frombuffer(data, np.uint8))
 
 
-def camera_info(stamp_ns: int, distortion=(0.0,) * 5):
+def camera_info(stamp_ns: int, distortion=(0.0,) * 5, zoom: float = 1.0):
     k = np.array([60.0, 0, 31, 0, 61, 24, 0, 0, 1])
-    p = np.array([60.0, 0, 31, 0, 0, 61, 24, 0, 0, 0, 1, 0])
+    p = np.array([60.0 * zoom, 0, 31, 0, 0, 61 * zoom, 24, 0, 0, 0, 1, 0])
     roi = STORE.types["sensor_msgs/msg/RegionOfInterest"](0, 0, 0, 0, False)
     make = STORE.types["sensor_msgs/msg/CameraInfo"]
     return make(header(stamp_ns), HEIGHT, WIDTH, "plumb_bob", np.array(distortion), k, np.eye(3).ravel(), p, 0, 0, roi)
@@ -182,27 +182,29 @@ def test_what_is_no_recording_is_refused(tmp_path):
         open_bag(tmp_path / "x.db3")
 
 
-def test_a_raw_image_of_a_lens_is_rectified_with_its_depth(tmp_path):
+@pytest.mark.parametrize("zoom", [1.0, 0.4], ids=["as large", "so small that the picture is averaged first"])
+def test_a_raw_image_of_a_lens_is_rectified_with_its_depth(tmp_path, zoom):
     """Oracle: OpenCV's undistortPoints. The picture and the depth hold each pixel's own column."""
     distortion = (-0.25, 0.05, 0.0, 0.0, 0.0)
     columns = np.tile(np.arange(WIDTH), (HEIGHT, 1))
     messages = [
-        ("/camera/color/camera_info", START, camera_info(START, distortion)),
+        ("/camera/color/camera_info", START, camera_info(START, distortion, zoom)),
         (COLOUR, START, image(START, "mono8", (columns * 3).astype(np.uint8))),
         (DEPTH, START, image(START, "16UC1", (1000 + columns * 10).astype(np.uint16))),
     ]
     (sample,) = open_bag(record(tmp_path / "bag", messages)).samples
     frame = sample.read()
     k = np.array([[60.0, 0, 31], [0, 61, 24], [0, 0, 1]])
+    k_shown = k * [[zoom, 1, 1], [1, zoom, 1], [1, 1, 1]]
     pixels = np.float64([[[x, y]] for x in (8, 20, 45, 56) for y in (10, 24, 40)])
     for (x, y), (u, v) in zip(
-        pixels[:, 0], cv2.undistortPoints(pixels, k, np.array(distortion), P=k)[:, 0], strict=True
+        pixels[:, 0], cv2.undistortPoints(pixels, k, np.array(distortion), P=k_shown)[:, 0], strict=True
     ):
         column, row = round(u), round(v)
         if not (2 <= column < WIDTH - 2 and 2 <= row < HEIGHT - 2):
             continue
-        assert frame.image_rgb[row, column, 0] / 3 == pytest.approx(x, abs=1.0), (x, y)
-        assert (frame.depth_m[row, column] * 1000 - 1000) / 10 == pytest.approx(x, abs=1.2), (x, y)
+        assert frame.image_rgb[row, column, 0] / 3 == pytest.approx(x, abs=1.0 / zoom), (x, y)
+        assert (frame.depth_m[row, column] * 1000 - 1000) / 10 == pytest.approx(x, abs=1.2 / zoom), (x, y)
 
 
 stamps = st.lists(st.integers(0, 500), unique=True, max_size=30)

@@ -185,6 +185,18 @@ def test_a_calibrated_checkpoint_covers_68_percent_and_answers_the_same_depth(tm
     )
 
 
+def test_a_camera_of_another_size_is_calibrated_on_whole_images(tmp_path, pairs):
+    listed = []
+    for number, pair in enumerate(pairs):
+        image, depth = tmp_path / f"{number}.png", tmp_path / f"{number}_depth.png"
+        cv2.imwrite(str(image), cv2.resize(cv2.imread(str(pair.image)), (320, 240)))
+        cv2.imwrite(str(depth), cv2.imread(str(pair.depth), cv2.IMREAD_UNCHANGED)[::2, ::2])
+        listed.append(Pair(image, depth, number))
+    source = write_checkpoint(tmp_path / "m.safetensors")
+    factor = calibrate_checkpoint(source, listed, Camera(259.0, 259.0), tmp_path / "c.safetensors")
+    assert factor == pytest.approx(calibrate_checkpoint(source, pairs, CAMERA, tmp_path / "whole.safetensors"), rel=0.2)
+
+
 def test_a_sigma_that_its_bounds_cut_off_is_measured_again(tmp_path, pairs):
     """It starts beyond the upper bound: one factor on what comes out would leave it far from the mark."""
     source = write_checkpoint(tmp_path / "m.safetensors", bias=ConfidenceHead.LOG_SIGMA_RANGE[1] + 0.2)
@@ -211,6 +223,9 @@ def test_the_held_apart_pairs_are_the_runs_own(tmp_path, pairs):
     assert apart[0] in pairs
     with pytest.raises(ValueError, match="does not exist"):
         held_apart_pairs(tmp_path / "none.yaml")
+    save_config(TrainingConfig(data=DataConfig(pairs=str(csv), validation_share=0.0)), tmp_path / "config.yaml")
+    with pytest.raises(CalibrationError, match=r"held no pairs apart \(data.validation_share=0\): give --pairs"):
+        held_apart_pairs(tmp_path / "config.yaml")
 
 
 @pytest.mark.parametrize("confidence", [True, False])

@@ -132,6 +132,9 @@ def test_wrong_settings_are_refused_with_a_remedy(tmp_path):
         Decoder((16, 24, 32, 96, 1280), [8, 8, 8])
     with pytest.raises(EncoderWeightsError, match=r"does not exist|do not exist"):
         Encoder("mobilenet_v2", str(tmp_path / "none.safetensors"))
+    (tmp_path / "pickled.safetensors").write_bytes(b"PK\x03\x04 as .pth files begin")
+    with pytest.raises(EncoderWeightsError, match="cannot be used"):
+        Encoder("mobilenet_v2", str(tmp_path / "pickled.safetensors"))
 
 
 @pytest.mark.parametrize("name", ["lite0", "lite2"])

@@ -15,7 +15,7 @@ from depth_training.evaluation import open_model  # noqa: E402
 from depth_training.export import export_checkpoint  # noqa: E402
 from depth_training.initialisation import resolve_config  # noqa: E402
 from depth_training.model_files.description import describe_model  # noqa: E402
-from depth_training.model_files.ensemble import join_checkpoints  # noqa: E402
+from depth_training.model_files.ensemble import average_checkpoints, join_checkpoints  # noqa: E402
 from depth_training.network.depth_network import DepthNetwork  # noqa: E402
 from depth_training.network.ensemble import NetworkEnsemble  # noqa: E402
 
@@ -94,6 +94,21 @@ def test_an_exported_ensemble_answers_as_pytorch_does(members, tmp_path):
         expected, actual = open_model(str(joined), "cpu").predict(image_rgb), exported.predict(image_rgb)
         np.testing.assert_allclose(actual.depth_m, expected.depth_m, rtol=1e-3)
         np.testing.assert_allclose(actual.log_depth_sigma, expected.log_depth_sigma, rtol=1e-3)
+
+
+def test_the_average_has_the_mean_of_all_weights_and_the_time_of_one(members, tmp_path):
+    mean, contract = load_checkpoint(average_checkpoints(members[:2], tmp_path / "new" / "mean.safetensors"))
+    states = [load_checkpoint(path)[0].state_dict() for path in members[:2]]
+    for name, tensor in mean.state_dict().items():
+        expected = (states[0][name].double() + states[1][name].double()) / 2
+        torch.testing.assert_close(tensor.double(), expected, rtol=1e-5, atol=1e-6)
+    member = load_checkpoint(members[0])[1]
+    assert (contract.name, contract.encoder, contract.metrics) == ("member0", member.encoder, {})
+    assert contract.training_data.startswith("mean of the weights of 2: 2 x some/train.csv")
+    with pytest.raises(CheckpointError, match="not of one architecture: join them by `ensemble`"):
+        average_checkpoints(members, tmp_path / "no.safetensors")  # the third is wider
+    with pytest.raises(CheckpointError, match="give two or more"):
+        average_checkpoints(members[:1], tmp_path / "no.safetensors")
 
 
 def test_its_confidence_is_scaled_like_any_other(members, tmp_path):

@@ -5,7 +5,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="depth_training needs the train extra")
 
 from depth_training.checkpoint import load_checkpoint, save_checkpoint  # noqa: E402
-from depth_training.config import ConfigError  # noqa: E402
+from depth_training.config import ConfigError, save_config  # noqa: E402
 from depth_training.initialisation import find_checkpoint, load_weights, resolve_config  # noqa: E402
 from depth_training.network.depth_network import DepthNetwork  # noqa: E402
 
@@ -34,6 +34,13 @@ def test_weights_are_the_checkpoints_but_for_what_is_left_out(short):
     assert ours.keys() == theirs.keys() - absent
     changed = {name for name in ours if not torch.equal(ours[name], theirs[name])}
     assert changed == {"head.conv.weight", "head.conv.bias"}
+
+
+def test_a_runs_own_settings_as_a_preset_do_not_start_it_from_where_that_run_did(short, tmp_path):
+    save_config(settings("default"), tmp_path / "config.yaml")
+    left_out = ",".join(load_checkpoint(short)[0].config.left_out_blocks)
+    again = [f"network.left_out_blocks=[{left_out}]", "network.greatest_depth_m=25"]
+    assert resolve_config(tmp_path / "config.yaml", again, str(short)).init == str(short)
 
 
 @pytest.mark.parametrize(

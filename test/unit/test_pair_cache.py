@@ -1,5 +1,6 @@
 """Decoded pairs are the pairs, made once and anew where a file has changed."""
 
+import errno
 import os
 from pathlib import Path
 
@@ -51,6 +52,24 @@ def test_a_pair_that_was_cached_by_half_is_decoded_again(pair, tmp_path):
     expected = read_cached_pair(pair, cache)
     next((tmp_path / "cache").glob("*.depth.npy")).unlink()
     assert np.array_equal(read_cached_pair(pair, cache)[1], expected[1])
+
+
+def test_a_file_that_a_power_cut_left_empty_is_decoded_again(pair, tmp_path):
+    cache = str(tmp_path / "cache")
+    expected = read_cached_pair(pair, cache)
+    for file in (tmp_path / "cache").iterdir():
+        file.write_bytes(b"")
+        assert np.array_equal(read_cached_pair(pair, cache)[1], expected[1])
+
+
+def test_a_full_disk_is_said_in_words_that_a_loader_process_can_pass_on(pair, tmp_path, monkeypatch):
+    def save(stream, array):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(np, "save", save)
+    with pytest.raises(PairsError, match=r"disk of data\.cache=.* is full"):
+        read_cached_pair(pair, str(tmp_path / "cache"))
+    assert not list((tmp_path / "cache").iterdir())
 
 
 def test_what_is_no_pair_is_refused_as_without_a_cache(pair, tmp_path):

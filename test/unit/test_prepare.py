@@ -124,6 +124,21 @@ def test_a_folder_that_holds_something_is_left_alone(tmp_path):
     assert left_in(tmp_path) == ["mine.txt"]
 
 
+def test_what_the_finished_folder_cannot_take_the_place_of_is_refused_at_once_and_a_link_is_followed(
+    tmp_path, monkeypatch
+):
+    (tmp_path / "here").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "here")
+    assert prepare([sample(0)], tmp_path / "link").pairs == tmp_path / "here" / "pairs.csv"
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path / "empty")
+    with pytest.raises(PairsError, match="cannot be replaced"):
+        prepare(iter([]), Path("."))
+    monkeypatch.setattr(Path, "is_mount", lambda path: path.name == "volume")
+    with pytest.raises(PairsError, match="cannot be replaced"):
+        prepare(iter([]), tmp_path / "volume")
+
+
 def test_a_full_disk_is_one_sentence_and_leaves_nothing(tmp_path, monkeypatch):
     whole = Path.write_bytes
 

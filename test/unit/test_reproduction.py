@@ -205,10 +205,7 @@ class FakeRuns:
         save_config(config, run / "config.yaml")
         (run / "last.ckpt").touch()
         if config.name == self.stop_at:
-            try:
-                raise KeyboardInterrupt
-            except KeyboardInterrupt:
-                raise SystemExit(1)  # as pytorch-lightning does  # noqa: B904
+            raise KeyboardInterrupt
         (run / "model.safetensors").touch()
         return run / "model.safetensors"
 
@@ -249,17 +246,6 @@ def test_a_run_stopped_while_judged_is_not_trained_again(tmp_path):
     (tmp_path / "runs" / NAMES[0] / "result.json").unlink()
     assert fake.go(tmp_path) == NAMES[:1]
     assert len(fake.trained) == 3
-
-
-def test_an_exit_that_is_no_interrupt_stays_one(tmp_path):
-    fake = FakeRuns()
-
-    def leave(config, run, resume):
-        raise SystemExit(3)
-
-    fake.train = leave
-    with pytest.raises(SystemExit, match="3"):
-        fake.go(tmp_path)
 
 
 def test_changed_settings_are_refused_before_anything_is_trained(tmp_path):

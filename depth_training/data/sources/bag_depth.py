@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from depth_estimation_ros.camera import Calibration, View, plan_view
+from depth_estimation_ros.rectification import RectificationMaps
 from depth_training.data.intrinsics import Intrinsics
 from depth_training.data.pairs import PairsError
 from depth_training.data.sources.decoding import decode_depth_file, to_metres
@@ -57,6 +58,14 @@ def _decode_compressed(data: bytes, message_format: str, name: str) -> np.ndarra
         return to_metres(np.where(steps > 0, numerator / (steps - offset), 0).astype(np.float32), "m", name)
 
 
+def nearest(depth_m: np.ndarray, maps: RectificationMaps) -> np.ndarray:
+    """Sample depth (H, W) into (h, w) without averaging: between two surfaces there is nothing."""
+    # The maps are in pixels of what the image is averaged to first.
+    s_y, s_x = (side / shrunk for side, shrunk in zip(depth_m.shape, maps.source_size, strict=True))
+    map_x, map_y = ((np.float32(s) * (m + 0.5) - 0.5) for s, m in ((s_x, maps.map_x), (s_y, maps.map_y)))
+    return cv2.remap(depth_m, map_x, map_y, cv2.INTER_NEAREST)
+
+
 class Rectifier:
     """Makes a camera's images those of a pinhole, as the node on the robot does.
 
@@ -82,7 +91,7 @@ class Rectifier:
         if view.maps is not None:
             image_rgb = view.apply(image_rgb)
             if not self._depth_rectified:
-                depth_m = cv2.remap(depth_m, view.maps.map_x, view.maps.map_y, cv2.INTER_NEAREST)
+                depth_m = nearest(depth_m, view.maps)
             depth_m = np.where(view.maps.valid_mask, depth_m, np.float32(0))
         k = view.k_network
         return image_rgb, depth_m, Intrinsics(float(k[0, 0]), float(k[1, 1]), float(k[0, 2]), float(k[1, 2]))
