@@ -27,6 +27,10 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.ticker import FixedLocator, NullLocator
+
+LATENCY_TICKS_MS = (1, 2, 5, 10, 15, 20, 30, 50, 70, 100, 150, 200, 300, 500, 1000, 2000, 5000)
+ERROR_TICKS = (0.05, 0.07, 0.1, 0.12, 0.14, 0.16, 0.18, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.7, 1.0)
 
 
 class ResultsError(ValueError):
@@ -104,15 +108,19 @@ def draw(points: Sequence[Point], path: Path) -> Path:
         if point.interval is not None:
             axis.plot([point.latency_ms] * 2, point.interval, color=colour, linewidth=1, alpha=0.5)
         axis.plot(point.latency_ms, point.abs_rel, "o", color=colour)
-        place = (point.latency_ms, point.abs_rel)
-        axis.annotate(point.name, place, xytext=(6, 4), textcoords="offset points", fontsize=8, color=colour)
-    axis.set_xscale("log")
+        place, offset = (point.latency_ms, point.abs_rel), (6, -10 if point in best else 4)  # out of each other's way
+        axis.annotate(point.name, place, xytext=offset, textcoords="offset points", fontsize=8, color=colour)
+    for scaled, ticks in ((axis.xaxis, LATENCY_TICKS_MS), (axis.yaxis, ERROR_TICKS)):
+        scaled.axes.set(**{f"{scaled.axis_name}scale": "log"})
+        scaled.set_major_locator(FixedLocator(ticks))
+        scaled.set_major_formatter("{x:g}")
+        scaled.set_minor_locator(NullLocator())
     axis.set_xlabel("median latency of one image [ms]")
     axis.set_ylabel("abs_rel (lower is better), 95 % interval")
-    axis.grid(True, which="both", linewidth=0.3)
+    axis.grid(True, linewidth=0.3)
     axis.set_xlim(min(p.latency_ms for p in points) / 1.3, max(p.latency_ms for p in points) * 1.9)
     low, high = np.quantile([e for p in points for e in (p.interval or (p.abs_rel,))], [0, 1])
-    axis.set_ylim(max(0.0, low - 0.1 * (high - low) - 0.005), high + 0.1 * (high - low) + 0.005)
+    axis.set_ylim(low / 1.1, high * 1.1)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)
     plt.close(figure)

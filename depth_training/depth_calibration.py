@@ -93,7 +93,9 @@ def _answers_and_truths(
     config.fx = contract.training_fx * config.camera_width / width
     config.fy = contract.training_fy * config.camera_height / height
     answers, truths = [], []
-    for image, truth_m in track(FullPairs(pairs, config), "looking at pairs"):  # type: ignore[arg-type]
+    dataset = FullPairs(pairs, config)
+    for item in track(range(len(dataset)), "looking at pairs"):
+        image, truth_m = dataset[item]
         depth_m = network(image[None] / 255)[0]  # (1, 1, h, w) metres
         truth_m = F.interpolate(truth_m[None], depth_m.shape[-2:], mode="nearest-exact")
         raw, truth_m = (plane[0, 0, ::PIXEL_STEP, ::PIXEL_STEP].clone() for plane in (head.raw(depth_m), truth_m))

@@ -88,9 +88,9 @@ def _blocks(table: pd.DataFrame) -> list[list]:
     return [[label_of[id(pair)] for pair in block] for block in consecutive_blocks(pairs)]
 
 
-def _names(table: pd.DataFrame) -> list[tuple[str, ...]]:
+def _names(table: pd.DataFrame, folder: Path) -> list[tuple[str, ...]]:
     # Prepared sets all number their files from 0 in images/ and depth/: the folder above tells them apart.
-    return [Path(path).parts[-3:] for name in ("image", "depth") for path in table[name]]
+    return [(folder / path).resolve().parts[-3:] for name in ("image", "depth") for path in table[name]]
 
 
 def write_pairs(table: pd.DataFrame, csv: Path) -> None:
@@ -100,8 +100,8 @@ def write_pairs(table: pd.DataFrame, csv: Path) -> None:
         RunError: The file is there and lists other pairs.
     """
     if csv.is_file():
-        begun_with, asked = (_names(each) for each in (pd.read_csv(csv), table))
-        if begun_with != asked:
+        begun_with = pd.read_csv(csv)
+        if _names(begun_with, csv.parent) != _names(table, Path()):
             raise RunError(
                 f"{csv} lists {len(begun_with)} pairs, other ones than the {len(table)} of now: the finished "
                 "experiments there were made with other data; give another --output"

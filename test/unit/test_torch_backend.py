@@ -146,7 +146,7 @@ def test_the_contract_is_read_without_the_program(tmp_path, monkeypatch):
     path = write_program(tmp_path / "m.pt2")
     monkeypatch.setitem(sys.modules, "torch", None)
     assert read_contract(path).name == "halving"
-    with pytest.raises(BackendError, match=r"pip install 'depth_estimation_ros\[cuda\]'"):
+    with pytest.raises(BackendError, match=r"pip install '\.\[cuda\]'"):
         load_predictor(path)
 
 
