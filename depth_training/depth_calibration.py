@@ -15,9 +15,9 @@ from torch.nn import functional as F
 from depth_estimation_ros.inference.contract import ModelContract
 from depth_training.checkpoint import Network, load_checkpoint, save_checkpoint
 from depth_training.confidence_calibration import CalibrationError
-from depth_training.config import DataConfig
 from depth_training.data.dataset import FullPairs
 from depth_training.data.pairs import Pair
+from depth_training.initialisation import training_camera
 from depth_training.network.depth_network import DepthNetwork, LogDepthHead
 
 MOST_ROUNDS = 30
@@ -86,14 +86,8 @@ def _answers_and_truths(
 
     Truth is told in the training camera's terms, 0 where unknown.
     """
-    width, height = contract.input.native_width, contract.input.native_height
-    if contract.training_fx is None or contract.training_fy is None:
-        raise CalibrationError("the checkpoint's contract has no training_fx and training_fy: train it again")
-    config = DataConfig(native_height=height, native_width=width)
-    config.fx = contract.training_fx * config.camera_width / width
-    config.fy = contract.training_fy * config.camera_height / height
     answers, truths = [], []
-    dataset = FullPairs(pairs, config)
+    dataset = FullPairs(pairs, training_camera(contract))
     for item in track(range(len(dataset)), "looking at pairs"):
         image, truth_m = dataset[item]
         depth_m = network(image[None] / 255)[0]  # (1, 1, h, w) metres

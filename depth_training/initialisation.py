@@ -53,7 +53,7 @@ def resolve_config(preset: Path | None, overrides: list[str], init: str) -> Trai
     network, contract = load_checkpoint(find_checkpoint(init))
     if isinstance(network, NetworkEnsemble):
         raise ConfigError(f"{init} is an ensemble of {len(network.members)} networks: give --init one of its members")
-    base = TrainingConfig(init=init, network=network.config, data=_data_of(contract))
+    base = TrainingConfig(init=init, network=network.config, data=training_camera(contract))
     config = load_config(preset, overrides, base)
     config.init = init  # a run's config.yaml, taken as a preset, names its own
     _refuse_another_network(network.config, config.network, init)
@@ -61,7 +61,8 @@ def resolve_config(preset: Path | None, overrides: list[str], init: str) -> Trai
     return config
 
 
-def _data_of(contract: ModelContract) -> DataConfig:
+def training_camera(contract: ModelContract) -> DataConfig:
+    """Settings of the data whose camera a network answers in terms of; NYU Depth V2's where its contract says none."""
     data = DataConfig(native_height=contract.input.native_height, native_width=contract.input.native_width)
     if contract.training_fx and contract.training_fy:
         data.fx = contract.training_fx * data.camera_width / data.native_width
