@@ -32,6 +32,7 @@ class DeclaredParameters:
         add_callback = getattr(node, "add_pre_set_parameters_callback", None)
         if add_callback is not None:
             add_callback(lambda changes: [self._in_declared_type(change) for change in changes])
+            node.add_post_set_parameters_callback(self._declare_deleted)
 
     def declare_own(self) -> None:
         """Declare what each of the present `cameras` may have for itself, unset where the user gave none."""
@@ -47,10 +48,17 @@ class DeclaredParameters:
         """Read them as they stand, valid or not; None where a camera has none of its own."""
         return {name: self._node.get_parameter(name).value for name in self.rules if self._node.has_parameter(name)}
 
-    def _declare(self, rule: ParameterRule, default: Any) -> None:
+    def _declare_deleted(self, changes: list[Parameter]) -> None:
+        """`ros2 param delete` undeclares; what a camera has not for itself is declared all the same, and unset."""
+        for name in (change.name for change in changes if change.name in self.rules):
+            if not self._node.has_parameter(name):
+                default = RULES[name].default if name in RULES else None
+                self._declare(self.rules[name], default, ignore_override=True)
+
+    def _declare(self, rule: ParameterRule, default: Any, ignore_override: bool = False) -> None:
         self.rules[rule.name] = rule
         loose = ParameterDescriptor(description=rule.description, dynamic_typing=True)
-        given: Any = self._node.declare_parameter(rule.name, default, loose).value
+        given: Any = self._node.declare_parameter(rule.name, default, loose, ignore_override).value
         if default is not None or given is not None:
             try:
                 checked = rule.check(given)

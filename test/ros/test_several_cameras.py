@@ -202,6 +202,13 @@ def test_a_camera_may_have_a_scale_and_a_mounting_of_its_own_and_both_change_liv
     assert "in place of scale" in scale.description
     assert (scale.floating_point_range[0].to_value, pitch.floating_point_range[0].to_value) == (100.0, 90.0)
 
+    if not hasattr(robot.node, "add_post_set_parameters_callback"):
+        return  # Humble: what is deleted is declared again on the next configure
+    deleted = SetParameters.Request(parameters=[Parameter(name="left.scale")])  # as `ros2 param delete` does
+    assert robot.call(SetParameters, "/depth_estimation/set_parameters", deleted).results[0].successful
+    send_until(robot, cameras, lambda: ratio("left") == pytest.approx(1.2, rel=1e-3), "the scale that holds for all")
+    assert set_number("left.scale", 0.9).successful
+
 
 def test_the_list_changes_on_the_next_configure(robot):
     node = robot.start(parameters={"autostart": False, "cameras": "[front, left]"})
