@@ -37,10 +37,12 @@ def held_apart_pairs(config_file: Path) -> list[Pair]:
     """List the pairs that a run held apart from training, from the ``config.yaml`` in its folder.
 
     Raises:
-        ConfigError: No such file, or not one of a run.
+        ConfigError: Not the settings of a run.
         PairsError: The run's pairs are not there.
-        CalibrationError: It held none apart.
+        CalibrationError: No such file, or the run held none apart.
     """
+    if not config_file.is_file():
+        raise CalibrationError(f"{config_file} does not exist, to say what the run held apart: give --pairs")
     config = load_config(config_file, [])
     apart = training_and_validation_pairs(config.data, config.optimiser.seed)[1]
     if not apart:
