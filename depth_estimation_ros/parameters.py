@@ -200,7 +200,7 @@ def refusal(changes: Mapping[str, Any], current: Mapping[str, Any]) -> str | Non
     pairs = (*_ORDERED, ("cameras", "optical_frame"))
     for name, other in (*pairs, *((other, name) for name, other in pairs)):
         if name in changes and other not in changes and _is_valid(other, current.get(other)):
-            judged[other] = current[other]
+            judged[other] = current.get(other)
     cameras = dict.fromkeys(name.partition(".")[0] for name in changes if name not in RULES)
     for camera in ("", *cameras):
         try:

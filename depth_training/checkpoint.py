@@ -13,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 
 from depth_estimation_ros.inference.contract import FORMAT_VERSION, InputContract, ModelContract, OutputContract
+from depth_estimation_ros.inference.errors import first_line
 from depth_estimation_ros.inference.model_file import CONTRACT_KEY
 from depth_training.config import SIZE_MULTIPLE, DataConfig, NetworkConfig, TrainingConfig
 from depth_training.files import write_whole
@@ -181,7 +182,7 @@ def load_checkpoint(path: Path) -> tuple[Network, ModelContract]:
         network.load_state_dict(state)
     except (TypeError, RuntimeError) as error:
         raise CheckpointError(
-            f"checkpoint {path} is of another version of this package ({' '.join(str(error).split())[:200]}): use the "
+            f"checkpoint {path} is of another version of this package ({first_line(error)}): use the "
             f"revision that made it, {contract.git_revision}"
         ) from error
     return network.eval(), contract

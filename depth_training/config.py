@@ -10,6 +10,8 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from depth_estimation_ros.inference.errors import first_line
+
 SIZE_MULTIPLE = 2
 """Sides of a network's input are multiples of this: the depth comes at half their size."""
 SHARES = (
@@ -276,12 +278,12 @@ def load_config(preset: Path | None, overrides: list[str], base: TrainingConfig 
         filled = cast(TrainingConfig, OmegaConf.to_object(config))
     except YAMLError as error:
         raise ConfigError(
-            f"{preset or ''} {' '.join(overrides)} is no YAML ({' '.join(str(error).split())}): look for a bracket "
+            f"{preset or ''} {' '.join(overrides)} is no YAML ({first_line(error)}): look for a bracket "
             "or a quote that is not closed"
         ) from error
     except OmegaConfBaseException as error:
         raise ConfigError(
-            f"setting {error.full_key} does not fit ({str(error).splitlines()[0]}): "
+            f"setting {error.full_key} does not fit ({first_line(error)}): "
             "`train --help` and depth_training/config.py list every key with its type"
         ) from error
     _refuse_values(filled)

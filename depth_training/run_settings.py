@@ -16,7 +16,7 @@ FREE_KEYS = (
     "machine.nodes",
 )  # fmt: skip
 # A folder that was moved as a whole is the same run.
-PATH_KEYS = ("encoder_weights", "init", "data.pairs", "data.validation_pairs", "data.replay_pairs", "loss.teacher")
+PATH_KEYS = ("init", "data.pairs", "data.validation_pairs", "data.replay_pairs", "loss.teacher")
 
 
 def flat_settings(config: TrainingConfig, free_keys: Sequence[str]) -> dict[str, Any]:
@@ -31,6 +31,7 @@ def flat_settings(config: TrainingConfig, free_keys: Sequence[str]) -> dict[str,
                 flat[f"{prefix}{key}"] = value
 
     walk("", dataclasses.asdict(config))
+    flat["encoder_weights"] = Path(flat["encoder_weights"]).name  # downloads lie anywhere
     for key in PATH_KEYS:
         flat[key] = "/".join(Path(flat[key]).parts[-3:])
     return {key: value for key, value in flat.items() if key not in free_keys}

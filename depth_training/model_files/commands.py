@@ -12,9 +12,10 @@ from rich.console import Console
 from rich.table import Table
 
 from depth_training.config import DataConfig
-from depth_training.data.pairs import read_pairs
+from depth_training.data.pairs import Pair, read_pairs
 
 console = Console()
+Limit = Annotated[int | None, typer.Option(min=1, help="Use so many of the pairs, evenly spread.")]
 
 
 def export(
@@ -139,21 +140,18 @@ def calibrate_depth(
     output: Annotated[
         Path | None, typer.Option(help="Where to write. Left out: NAME_stretched.safetensors beside the checkpoint.")
     ] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Use so many of the pairs, evenly spread.")] = None,
+    limit: Limit = None,
 ) -> None:
     """Stretch a network's log depth to what pairs show, where it tells too little of far and near.
 
     A gain and a shift, folded into the last convolution: same network, same time. Confidence stays as it is: calibrate
     it afterwards.
     """
-    from depth_training.confidence_calibration import held_apart_pairs
     from depth_training.depth_calibration import calibrate_depth as calibrate
-    from depth_training.evaluation import evenly_spread
 
     cv2.setNumThreads(1)
     target = output or checkpoint.with_name(f"{checkpoint.stem}_stretched.safetensors")
-    listed = read_pairs(pairs) if pairs else held_apart_pairs(checkpoint.parent / "config.yaml")
-    stretch = calibrate(checkpoint, evenly_spread(listed, limit), target)
+    stretch = calibrate(checkpoint, _calibration_pairs(pairs, checkpoint, limit), target)
     errors = f"{stretch.error_before:.4f} to {stretch.error:.4f}"
     console.print(f"{target}: gain {stretch.gain:.3f}, shift {stretch.shift:+.3f}; mean log error {errors}")
 
@@ -178,7 +176,7 @@ def calibrate_confidence(
             help="Fit nothing: this factor, of a like run that held pairs apart, for one that did not.",
         ),
     ] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Use so many of the pairs, evenly spread.")] = None,
+    limit: Limit = None,
     fx: Annotated[
         float, typer.Option(help="Focal length of the images, pixels; the default is NYU Depth V2's.")
     ] = DataConfig.fx,
@@ -188,8 +186,8 @@ def calibrate_confidence(
 
     One factor, fitted on images that were held apart from training. The depth does not change.
     """
-    from depth_training.confidence_calibration import calibrate_checkpoint, held_apart_pairs, rescale_checkpoint
-    from depth_training.evaluation import Camera, evenly_spread
+    from depth_training.confidence_calibration import calibrate_checkpoint, rescale_checkpoint
+    from depth_training.evaluation import Camera
 
     cv2.setNumThreads(1)
     target = output or checkpoint.with_name(f"{checkpoint.stem}_calibrated.safetensors")
@@ -198,9 +196,15 @@ def calibrate_confidence(
             raise ValueError("--factor fits nothing, and --pairs and --limit have no use with it: leave them out")
         rescale_checkpoint(checkpoint, factor, target)
     else:
-        listed = read_pairs(pairs) if pairs else held_apart_pairs(checkpoint.parent / "config.yaml")
-        factor = calibrate_checkpoint(checkpoint, evenly_spread(listed, limit), Camera(fx, fy), target)
+        factor = calibrate_checkpoint(checkpoint, _calibration_pairs(pairs, checkpoint, limit), Camera(fx, fy), target)
     console.print(f"{target}: sigma x {factor:.3f}")
+
+
+def _calibration_pairs(pairs: Path | None, checkpoint: Path, limit: int | None) -> list[Pair]:
+    from depth_training.confidence_calibration import held_apart_pairs
+    from depth_training.evaluation import evenly_spread
+
+    return evenly_spread(read_pairs(pairs) if pairs else held_apart_pairs(checkpoint.parent / "config.yaml"), limit)
 
 
 def register(app: Any) -> None:

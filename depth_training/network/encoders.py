@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from depth_estimation_ros.inference.errors import first_line
 from depth_training.network.efficientnet_lite import efficientnet_lite, leave_out
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -101,7 +102,7 @@ def _load_weights(model: nn.Module, path: Path) -> None:
         incompatible = model.load_state_dict(load_file(path), strict=False)
     except (SafetensorError, RuntimeError) as error:  # no such file; tensors of another shape
         raise EncoderWeightsError(
-            f"encoder weights {path} cannot be used ({' '.join(str(error).split())[:200]}): give a .safetensors file "
+            f"encoder weights {path} cannot be used ({first_line(error)}): give a .safetensors file "
             "of this very encoder"
         ) from error
     missing = [key for key in incompatible.missing_keys if key.startswith("features.")]

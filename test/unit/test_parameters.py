@@ -169,6 +169,9 @@ def test_a_cameras_own_value_keeps_the_same_rule_under_its_own_name():
     current = {**DEFAULTS, "cameras": ["front"]}
     assert refusal({"front.scale": 3}, current) is None
     assert refusal({"front.scale": None}, current) is None
+    # Where `ros2 param delete cameras` undeclares it, a camera is one.
+    without = {name: value for name, value in current.items() if name != "cameras"}
+    assert refusal({"optical_frame": "eye"}, without) is None
     assert (refusal({"front.scale": 0.0}, current) or "").startswith("front.scale is 0.0: it must be a number from")
     assert "left.camera_height is 'high'" in (
         refusal({"front.scale": 3.0, "left.camera_height": "high"}, current) or ""
