@@ -101,6 +101,24 @@ def test_a_run_without_progress_stops_early_and_a_restart_does_not_take_it_up_ag
     assert epochs_of(train(*settings, resume=True)) == [0, 1, 2]
 
 
+def test_ctrl_c_is_told_from_any_other_exit(train, monkeypatch):
+    def leave(*arguments):
+        raise SystemExit(3)
+
+    def interrupted(*arguments):  # as pytorch-lightning does
+        try:
+            raise KeyboardInterrupt
+        except KeyboardInterrupt:
+            raise SystemExit(1)  # noqa: B904
+
+    monkeypatch.setattr(training, "build_trainer", leave)
+    with pytest.raises(SystemExit, match="3"):
+        train("optimiser.epochs=1")
+    monkeypatch.setattr(training, "build_trainer", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        train("optimiser.epochs=1")
+
+
 def test_losses_metrics_rates_and_pictures_are_logged(train):
     run = train("optimiser.epochs=2", "optimiser.schedule=one_cycle", "network.confidence=true")
     events = EventAccumulator(str(run / "tensorboard")).Reload()
