@@ -35,6 +35,9 @@ class NetworkConfig:
         frozen_stages: How many of the encoder's first layers to keep as pretrained where the rest learns.
         drop_path: Greatest probability, reached at the last one, that training skips a residual block of an
             EfficientNet-lite that learns.
+        still_norms: Keep the statistics of the decoder's BatchNorm as they came with ``--init``, as the encoder's always
+            are. Where whole batches are shrunk or of other shapes (``data.shrink``, ``data.other_aspects``), their own
+            statistics hide from the decoder what it is to tell by later: that all things look smaller.
         left_out_blocks: Residual blocks of an EfficientNet-lite to do without, as ``stage.block`` with the stem as
             stage 0. A network that was trained with ``drop_path`` loses little without some of them, and ``--init``
             takes a checkpoint that still has them.
@@ -57,6 +60,7 @@ class NetworkConfig:
     freeze_encoder: bool = True
     frozen_stages: int = 0
     drop_path: float = 0.0
+    still_norms: bool = False
     left_out_blocks: list[str] = field(default_factory=list)
     widths: list[int] = field(default_factory=lambda: [128, 64, 32, 16])
     bottleneck_width: int | None = None
@@ -295,6 +299,11 @@ def _refuse_values(config: TrainingConfig) -> None:
         value = getattr(config.data, name)
         if not 0 <= value <= 1:
             raise ConfigError(f"data.{name} is {value:g}: it is a share of all, give one from 0 to 1")
+    if config.network.still_norms and not config.init:
+        raise ConfigError(
+            "network.still_norms keeps the statistics of the network that --init gives, and there is none: give it, "
+            "or leave the setting out"
+        )
     if config.optimiser.schedule not in SCHEDULES:
         raise ConfigError(f"optimiser.schedule is {config.optimiser.schedule!r}: give {' or '.join(SCHEDULES)}")
     if config.optimiser.batch_size < 1 or config.optimiser.epochs < 1:

@@ -18,7 +18,7 @@ from depth_training.network.ensemble import NetworkEnsemble
 
 BUNDLED = Path(__file__).parent / "models"
 # What training does with the layers; nearly everything else of the network is in its weights.
-FREE_KEYS = ("freeze_encoder", "frozen_stages", "drop_path")
+FREE_KEYS = ("freeze_encoder", "frozen_stages", "drop_path", "still_norms")
 
 
 def find_checkpoint(name: str, option: str = "--init") -> Path:

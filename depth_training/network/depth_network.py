@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from depth_training.config import NetworkConfig
 from depth_training.network.decoder import Decoder
-from depth_training.network.encoders import ENCODERS, Encoder
+from depth_training.network.encoders import ENCODERS, Encoder, hold_norms
 
 Triple = tuple[float, float, float]
 
@@ -150,6 +150,13 @@ class DepthNetwork(nn.Module):
         mean, std = self.input_statistics(config)
         self.register_buffer("input_mean", torch.tensor(mean).view(1, 3, 1, 1))
         self.register_buffer("input_std", torch.tensor(std).view(1, 3, 1, 1))
+
+    def train(self, mode: bool = True) -> DepthNetwork:
+        """Switch to training mode, but for what the configuration keeps still."""
+        super().train(mode)
+        if self.config.still_norms:
+            hold_norms(self.decoder)
+        return self
 
     @staticmethod
     def input_statistics(config: NetworkConfig) -> tuple[Triple, Triple]:

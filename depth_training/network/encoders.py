@@ -130,6 +130,13 @@ def _build_features(name: str, weights: str | None, drop_path: float) -> nn.Sequ
     return cast(nn.Sequential, model.features)
 
 
+def hold_norms(module: nn.Module) -> None:
+    """Let every BatchNorm within use the statistics that it has, and keep them."""
+    for layer in module.modules():
+        if isinstance(layer, nn.modules.batchnorm._BatchNorm):
+            layer.eval()
+
+
 class Encoder(nn.Module):
     """A pretrained classifier without its last layer, as a feature pyramid.
 
@@ -180,9 +187,7 @@ class Encoder(nn.Module):
         """Switch to training mode, with BatchNorm (and whatever is frozen) kept in evaluation mode."""
         super().train(mode and not self.frozen)
         self.features[: self.frozen_stages].eval()
-        for module in self.modules():
-            if isinstance(module, nn.modules.batchnorm._BatchNorm):
-                module.eval()
+        hold_norms(self)
         return self
 
     def forward(self, image: Tensor) -> list[Tensor]:

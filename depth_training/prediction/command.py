@@ -13,6 +13,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from depth_training.judging.prediction_files import name_some
 
 SHOWN_UNREADABLE = 10
+# A model for wide lenses may reach twice as far, where a room would show half of the colours.
+GREATEST_INDOORS_M = 10.0
 
 logger = logging.getLogger(__name__)
 console = Console()
@@ -37,7 +39,7 @@ def predict(
     ] = None,
     hfov: Annotated[float | None, typer.Option(help="Assumed horizontal field of view, degrees.")] = None,
     max_depth: Annotated[
-        float | None, typer.Option(min=0.1, help="End of the colours' scale, metres; the model's greatest by default.")
+        float | None, typer.Option(min=0.1, help="End of the colours' scale, metres; by default 10, or the model's greatest.")
     ] = None,
     stride: Annotated[int, typer.Option(min=1, help="Pixels between the points of a cloud.")] = 1,
     every: Annotated[int, typer.Option(min=1, help="Take one frame of so many of a video.")] = 1,
@@ -63,7 +65,7 @@ def predict(
         raise InputError("--write ply needs the camera: give --fx, --cameras or --hfov")
     listed = list_inputs(inputs)
     predictor = open_model(model, device)
-    greatest_m = max_depth or predictor.contract.output.greatest_depth_m
+    greatest_m = max_depth or min(predictor.contract.output.greatest_depth_m, GREATEST_INDOORS_M)
     settings, outcome = Settings(kinds, output, known, greatest_m, stride, every), Outcome()
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console) as progress:

@@ -45,7 +45,7 @@ def run(monkeypatch, capsys):
 def model(tmp_path_factory) -> Path:
     """An untrained network whose depth varies, at 96x72."""
     torch.manual_seed(0)
-    network_config = NetworkConfig(widths=[16, 12, 8, 8], head="log_depth", light_decoder=True)
+    network_config = NetworkConfig(widths=[16, 12, 8, 8], head="log_depth", light_decoder=True, greatest_depth_m=20.0)
     config = TrainingConfig(
         name="small", network=network_config, data=DataConfig(pairs="train.csv", native_height=72, native_width=96)
     )
@@ -167,6 +167,15 @@ def test_predict_passes_over_what_it_cannot_read(run, model, few_pairs, tmp_path
     assert f"left out {folder / 'panorama.png'}" in output
     assert "depth of 1 images, 2 files left out" in output
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["whole_colour.png"]
+
+
+def test_the_colours_of_a_model_for_wide_lenses_end_where_rooms_do(run, model, few_pairs, tmp_path):
+    image = read_pairs(few_pairs)[0].image
+    pictures = []
+    for number, scale in enumerate(([], ["--max-depth", 10], ["--max-depth", 20])):
+        assert run("predict", model, image, "--output", tmp_path / str(number), *scale)[0] == 0
+        pictures.append((tmp_path / str(number) / f"{image.stem}_colour.png").read_bytes())
+    assert pictures[0] == pictures[1] != pictures[2]
 
 
 def test_a_video_becomes_a_video_beside_its_depth(run, model, tmp_path):

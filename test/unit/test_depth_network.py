@@ -74,6 +74,28 @@ def test_batch_norm_statistics_stay_still_in_training(frozen):
     assert not any(m.training for m in encoder.modules() if isinstance(m, nn.BatchNorm2d))
 
 
+def test_still_norms_learn_and_keep_the_decoders_statistics():
+    network = DepthNetwork(replace(NETWORKS["light, norm"], global_context=True, still_norms=True)).train()
+    before = {name: buffer.clone() for name, buffer in network.decoder.named_buffers()}
+    depth_m, *_ = network(torch.rand(2, 3, 64, 64))
+    depth_m.mean().backward()
+    for name, buffer in network.decoder.named_buffers():
+        assert torch.equal(buffer, before[name]), name
+    norms = [layer for layer in network.decoder.modules() if isinstance(layer, nn.BatchNorm2d)]
+    assert all(norm.weight.grad is not None for norm in norms)
+    assert network.decoder.context.dropout.training
+
+
+def test_an_image_is_shown_to_still_norms_as_if_alone():
+    """What a batch of its own statistics hides: that all of its images look small, say."""
+    torch.manual_seed(0)
+    network = DepthNetwork(replace(NETWORKS["light, norm"], global_context=True, still_norms=True))
+    image = torch.rand(2, 3, 64, 64)
+    network.decoder.context.dropout.p = 0.0
+    with torch.no_grad():
+        assert torch.allclose(network.train()(image)[0], network.eval()(image)[0], rtol=1e-5)
+
+
 def test_a_training_step_moves_the_decoder_and_never_a_frozen_encoder(network):
     network.train()
     before = {name: parameter.detach().clone() for name, parameter in network.named_parameters()}
