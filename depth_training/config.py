@@ -35,8 +35,8 @@ class NetworkConfig:
         frozen_stages: How many of the encoder's first layers to keep as pretrained where the rest learns.
         drop_path: Greatest probability, reached at the last one, that training skips a residual block of an
             EfficientNet-lite that learns.
-        still_norms: Keep the statistics of the decoder's BatchNorm as they came with ``--init``, as the encoder's always
-            are. Where whole batches are shrunk or of other shapes (``data.shrink``, ``data.other_aspects``), their own
+        still_norms: Keep the statistics of the decoder's BatchNorm as they came with ``--init``; the encoder's always
+            stay. Where whole batches are shrunk or of other shapes (``data.shrink``, ``data.other_aspects``), their own
             statistics hide from the decoder what it is to tell by later: that all things look smaller.
         left_out_blocks: Residual blocks of an EfficientNet-lite to do without, as ``stage.block`` with the stem as
             stage 0. A network that was trained with ``drop_path`` loses little without some of them, and ``--init``

@@ -58,6 +58,13 @@ def open_model(model: str, device: str = "auto") -> Predictor:
     return Predictor(contract, NetworkBackend(network, contract, str(choose_device(device))))
 
 
+def focal_ratio(
+    focal_px: float, image_size: tuple[int, int], network_size: tuple[int, int], training_px: float
+) -> float:
+    """Focal length in network pixels over the training camera's: what uncorrected depth is too small by."""
+    return focal_px * math.sqrt(network_size[0] / image_size[0] * network_size[1] / image_size[1]) / training_px
+
+
 def predict_at_image_size(predictor: Predictor, image_rgb: np.ndarray, camera: Camera) -> Prediction:
     """Metric depth, and confidence where the model has one, at the image's own size.
 
@@ -72,12 +79,11 @@ def predict_at_image_size(predictor: Predictor, image_rgb: np.ndarray, camera: C
     height, width = image_rgb.shape[:2]
     contract = predictor.contract
     size = choose_network_size(contract, height, width, camera.focal_px, None)
-    focal_ratio = 1.0
+    ratio = 1.0
     if camera.focal_px is not None and contract.training_focal_px is not None:
-        f_network = camera.focal_px * math.sqrt(size[0] / height * size[1] / width)
-        focal_ratio = f_network / contract.training_focal_px
+        ratio = focal_ratio(camera.focal_px, (height, width), size, contract.training_focal_px)
     resized = resize_image(image_rgb, size, contract.input.resize_filter)
-    prediction = predictor.predict(resized, focal_ratio)
+    prediction = predictor.predict(resized, ratio)
     sigma = prediction.log_depth_sigma
     return Prediction(
         resize_image(prediction.depth_m, (height, width), "linear"),

@@ -20,7 +20,7 @@ from depth_estimation_ros.inference.predictor import Predictor
 from depth_estimation_ros.inference.preprocessing import resize_image
 from depth_estimation_ros.parameters import Parameters
 from depth_training.data.pairs import Pair, read_pair
-from depth_training.evaluation import Camera
+from depth_training.evaluation import Camera, focal_ratio
 from depth_training.protocols import NYU_EIGEN, Protocol
 
 #: What is asked of each camera: so much more abs_rel than the native network on the same pixels, at these zooms.
@@ -94,13 +94,6 @@ def depth_as_a_robot_sees_it(
     estimate = pipeline.estimate(image_rgb, calibration, False, parameters)
     size = (image_rgb.shape[0], image_rgb.shape[1])
     return resize_image(estimate.depth_m, size, "linear"), estimate.view.network_size
-
-
-def focal_ratio(
-    focal_px: float, image_size: tuple[int, int], network_size: tuple[int, int], training_px: float
-) -> float:
-    """Focal length in network pixels over the training camera's: what uncorrected depth is too small by."""
-    return focal_px * math.sqrt(network_size[0] / image_size[0] * network_size[1] / image_size[1]) / training_px
 
 
 def compare(predicted_m: np.ndarray, truth_m: np.ndarray, known: np.ndarray) -> tuple[float, float]:

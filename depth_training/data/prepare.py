@@ -17,8 +17,9 @@ import cv2
 import numpy as np
 import pandas as pd
 
+from depth_estimation_ros.millimetres import depth_to_millimetres
 from depth_training.data.intrinsics import Intrinsics
-from depth_training.data.pairs import MILLIMETRES_PER_METRE, PairsError
+from depth_training.data.pairs import PairsError
 from depth_training.data.sources.sample import Frame, Sample
 from depth_training.files import is_full_disk
 
@@ -28,7 +29,6 @@ FRAMES_TO_JUDGE_BY = 5
 # Nothing readable among so many: the rest will be no better.
 UNREADABLE_TO_GIVE_UP_AT = 20
 JPEG_QUALITY = 95
-GREATEST_MM = 65535
 UNIT_MISTAKES = {
     "millimetres read as metres": 1e-3,
     "metres read as millimetres": 1e3,
@@ -193,9 +193,7 @@ def _write(
     suffix, data = frame.encoded or _encode_image(frame.image_rgb, lossless)
     image, depth = f"images/{number:06}{suffix}", f"depth/{number:06}.png"
     folder.joinpath(image).write_bytes(data)
-    depth_mm = np.rint(frame.depth_m * MILLIMETRES_PER_METRE)
-    depth_mm[depth_mm > GREATEST_MM] = 0
-    folder.joinpath(depth).write_bytes(cv2.imencode(".png", depth_mm.astype(np.uint16))[1].tobytes())
+    folder.joinpath(depth).write_bytes(cv2.imencode(".png", depth_to_millimetres(frame.depth_m))[1].tobytes())
     row: dict[str, object] = {"image": image, "depth": depth}
     camera = frame.intrinsics or fallback
     k = np.full((3, 3), np.nan) if camera is None else camera.matrix(frame.depth_m.shape)

@@ -39,7 +39,8 @@ def predict(
     ] = None,
     hfov: Annotated[float | None, typer.Option(help="Assumed horizontal field of view, degrees.")] = None,
     max_depth: Annotated[
-        float | None, typer.Option(min=0.1, help="End of the colours' scale, metres; by default 10, or the model's greatest.")
+        float | None,
+        typer.Option(min=0.1, help="End of the colours' scale, metres; by default 10, or the model's greatest."),
     ] = None,
     stride: Annotated[int, typer.Option(min=1, help="Pixels between the points of a cloud.")] = 1,
     every: Annotated[int, typer.Option(min=1, help="Take one frame of so many of a video.")] = 1,
