@@ -232,6 +232,11 @@ def train(config: TrainingConfig, run: Path, resume: bool = False) -> Path:
         if isinstance(error.__context__, KeyboardInterrupt):
             raise KeyboardInterrupt from error
         raise
+    except torch.cuda.OutOfMemoryError as error:
+        raise RunError(
+            f"the GPU has no memory left for batches of {batch_size}: lower optimiser.batch_size and start again; the "
+            "last checkpoint is kept"
+        ) from error
     except PairsError as error:
         raise plain_pairs_error(error) from error
     except OSError as error:

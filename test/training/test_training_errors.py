@@ -110,6 +110,16 @@ def test_a_loss_that_is_not_finite_names_the_images_and_keeps_the_checkpoint(tra
     assert all(torch.isfinite(value).all() for value in last["state_dict"].values())
 
 
+def test_a_gpu_without_memory_left_is_told_in_one_sentence(train, monkeypatch):
+    def spoiled(self, batch, batch_index):
+        raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    monkeypatch.setattr(training.DepthModule, "training_step", spoiled)
+    status, output = train()
+    assert status == 2
+    assert "no memory left for batches of 2: lower optimiser.batch_size" in error_of(output)
+
+
 @contextlib.contextmanager
 def files_limited_to(size: int):
     """To a process, a file that may not grow further looks as a full disk does."""

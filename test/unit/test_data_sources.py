@@ -161,6 +161,21 @@ def test_a_wrong_archive_is_refused_and_a_missing_picture_only_named(archive):
         open_densedepth(archive.with_name("text.zip"))
 
 
+def test_a_picture_that_the_archive_holds_damaged_is_named(archive):
+    squeezed = archive.with_name("squeezed.zip")
+    with zipfile.ZipFile(archive) as file, zipfile.ZipFile(squeezed, "w", zipfile.ZIP_DEFLATED) as again:
+        for name in file.namelist():
+            again.writestr(name, file.read(name))
+        image = file.read("data/nyu2_test.csv").decode().split(",")[0]
+    with zipfile.ZipFile(squeezed) as file:
+        start = file.getinfo(image).header_offset + 30 + len(image)
+    data = bytearray(squeezed.read_bytes())
+    data[start : start + 8] = b"\xff" * 8
+    squeezed.write_bytes(data)
+    with pytest.raises(PairsError, match="cannot be read"):
+        next(open_densedepth(squeezed, "test").samples).read()
+
+
 # Lists of files
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 
@@ -55,7 +56,7 @@ def _samples(path: Path, read_bytes: Callable[[str], bytes], table: pd.DataFrame
         def read(image: str = image, depth: str = depth) -> Frame:
             try:
                 image_data, depth_data = read_bytes(image), read_bytes(depth)
-            except (KeyError, FileNotFoundError, TypeError, zipfile.BadZipFile) as error:
+            except (KeyError, FileNotFoundError, TypeError, zipfile.BadZipFile, zlib.error) as error:
                 raise PairsError(f"{image}, {depth} cannot be read from {path} ({error})") from error
             depth_m = decode_depth_file(depth_data, UNITS[split], depth)
             image_rgb = decode_image_file(image_data, image)
