@@ -28,6 +28,9 @@ POLL_S = 0.05
 SETTLE_S = 0.5
 """Each side of DDS finds the other by itself: the node may match this camera a moment after this camera matches it."""
 
+ACKNOWLEDGED_S = 5.0
+"""On a busy machine that moment can last seconds: only an acknowledgement says that the node hears."""
+
 
 def camera_info(k: np.ndarray | None, height: int, width: int, header: Header) -> CameraInfo:
     """Return the CameraInfo of an undistorted pinhole, or of an uncalibrated camera (all zeros) where `k` is None."""
@@ -72,19 +75,27 @@ class Camera(Node):
         matched = self._images.get_subscription_count() and self._infos.get_subscription_count()
         return bool(matched) and self._recording.marked("listener_ready")
 
+    def introduce(self, frame: SourceFrame) -> None:
+        """Publish the calibration alone, as a camera does that ran before the node, and wait until the node has it."""
+        self._publish_info(frame, Header(stamp=self.get_clock().now().to_msg(), frame_id=FRAME_ID))
+        self._infos.wait_for_all_acked(Duration(seconds=ACKNOWLEDGED_S))
+
     def send(self, index: int, frame: SourceFrame) -> None:
         """Publish one frame, stamped now."""
         now = self.get_clock().now()
         header = Header(stamp=now.to_msg(), frame_id=FRAME_ID)
         message = rgb_to_message(frame.image_rgb, header)
         self._recording.write_sent(SentImage(index, now.nanoseconds, FRAME_ID))
-        height, width = frame.image_rgb.shape[:2]
-        self._infos.publish(camera_info(frame.k, height, width, header))
+        self._publish_info(frame, header)
         self._images.publish(message)
 
-    def flush(self, timeout_s: float) -> None:
+    def flush(self) -> None:
         """Wait until the node has every image, so that ending this process loses none."""
-        self._images.wait_for_all_acked(Duration(seconds=timeout_s))
+        self._images.wait_for_all_acked(Duration(seconds=ACKNOWLEDGED_S))
+
+    def _publish_info(self, frame: SourceFrame, header: Header) -> None:
+        height, width = frame.image_rgb.shape[:2]
+        self._infos.publish(camera_info(frame.k, height, width, header))
 
 
 def live_or_kept_frames(recording: Recording, plan: dict) -> Iterator[SourceFrame]:
@@ -107,11 +118,13 @@ def publish(camera: Camera, recording: Recording, plan: dict) -> None:
     time.sleep(SETTLE_S)
     pace = Pace(plan["rate_hz"])
     for index, frame in enumerate(live_or_kept_frames(recording, plan)):
+        if index == 0:
+            camera.introduce(frame)
         pace.wait()
         if not rclpy.ok():
             return
         camera.send(index, frame)
-    camera.flush(timeout_s=5.0)
+    camera.flush()
     recording.mark("camera_done")
 
 
