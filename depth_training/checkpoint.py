@@ -19,7 +19,7 @@ from depth_training.config import SIZE_MULTIPLE, DataConfig, NetworkConfig, Trai
 from depth_training.files import write_whole
 from depth_training.network.depth_network import DepthNetwork
 from depth_training.network.ensemble import NetworkEnsemble
-from depth_training.protocols import NYU_EIGEN
+from depth_training.protocols import validation_protocol
 
 NETWORK_KEY = "depth_training.network"
 Network = DepthNetwork | NetworkEnsemble
@@ -67,6 +67,7 @@ def build_contract(config: TrainingConfig, validation_metrics: dict[str, float])
     blocks = "added skips, depthwise" if network.light_decoder else "concatenated skips"
     without = f", without blocks {', '.join(network.left_out_blocks)}" if network.left_out_blocks else ""
     mean, std = DepthNetwork.input_statistics(network)
+    protocol = validation_protocol(data.camera_height, data.camera_width)
     return ModelContract(
         format_version=FORMAT_VERSION,
         name=config.name,
@@ -75,7 +76,7 @@ def build_contract(config: TrainingConfig, validation_metrics: dict[str, float])
         licence=LICENCE,
         git_revision=git_revision(),
         training_data=_describe_data(config),
-        metrics={"protocol": NYU_EIGEN.describe(), "images": "validation split", **validation_metrics}
+        metrics={"protocol": protocol.describe(), "images": "validation split", **validation_metrics}
         if validation_metrics
         else {},
         input=InputContract(

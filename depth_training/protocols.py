@@ -184,6 +184,11 @@ PROTOCOLS = {
 }
 
 
+def validation_protocol(height: int, width: int) -> Protocol:
+    """Choose what training validates by: ``nyu-eigen`` at its own size, else ``whole-image``, which has no crop."""
+    return NYU_EIGEN if NYU_EIGEN.fits(height, width) else PROTOCOLS["whole-image"]
+
+
 def named_protocol(name: str) -> Protocol:
     """Find a protocol.
 

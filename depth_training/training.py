@@ -29,6 +29,7 @@ from depth_training.initialisation import load_weights
 from depth_training.losses import build_loss, confidence_nll
 from depth_training.metrics import DepthMetrics
 from depth_training.network.depth_network import DepthNetwork
+from depth_training.protocols import validation_protocol
 from depth_training.run_settings import FREE_KEYS, refuse_changed_settings
 from depth_training.trainer import build_callbacks, build_trainer, check_processes
 
@@ -54,7 +55,7 @@ class DepthModule(pl.LightningModule):
         self.network.train()
         self.loss = build_loss(config.loss)
         self.teacher = Teacher(config.loss.teacher, config.data) if config.loss.teacher else None
-        self.validation_metrics = DepthMetrics()
+        self.validation_metrics = DepthMetrics(validation_protocol(config.data.camera_height, config.data.camera_width))
         self.images: list[str] = []  # of the batch at work, for messages
 
     def _predict(self, image: Tensor) -> tuple[Tensor, ...]:
@@ -252,7 +253,7 @@ def train(config: TrainingConfig, run: Path, resume: bool = False) -> Path:
 def validate(module: DepthModule, loader: DataLoader) -> dict[str, float]:
     """Measure a network on a validation loader, outside the trainer and in this process alone."""
     module.eval()
-    module.validation_metrics = DepthMetrics(sync_on_compute=False)
+    module.validation_metrics = DepthMetrics(module.validation_metrics.protocol, sync_on_compute=False)
     for index, batch in enumerate(loader):
         module.validation_step(batch, index)
     return {name: float(value) for name, value in module.validation_metrics.compute().items()}

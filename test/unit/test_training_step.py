@@ -90,6 +90,20 @@ def test_validation_judges_the_depth_alone(confidence):
     assert metrics["abs_rel"] == pytest.approx((depth_m.mean() / 2 - 1).abs().item(), rel=0.05)
 
 
+def test_images_of_another_size_than_nyu_depths_are_judged_whole():
+    config = build_module(False).config
+    config.data.camera_height, config.data.camera_width = 120, 200
+    module = DepthModule(config).eval()
+    image = torch.randint(0, 256, (1, 3, 60, 100), dtype=torch.uint8)
+    truth_m = torch.full((1, 1, 120, 200), 2.0)
+    truth_m[..., :60, :] = 20.0  # beyond what counts
+    with torch.inference_mode():
+        depth_m = module.validation_step((image, truth_m), 0)
+    wanted = (depth_m[..., 60:, :].clamp(1e-3, 10) / 2 - 1).abs().mean().item()
+    assert module.validation_metrics.compute()["abs_rel"] == pytest.approx(wanted, rel=1e-4)
+    assert module.validation_metrics.protocol.name == "whole-image"
+
+
 def test_a_loss_that_is_not_finite_names_the_images(batch):
     module = build_module(True)
     module.loss.forward = lambda predicted_m, truth_m: {"loss": predicted_m.sum() * float("nan")}
