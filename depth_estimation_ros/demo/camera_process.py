@@ -12,6 +12,7 @@ import rclpy
 from rclpy.duration import Duration
 from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
+from rclpy.publisher import Publisher
 from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, Image
 from std_msgs.msg import Header
@@ -60,6 +61,13 @@ class Pace:
         self._next_s += self._period_s
 
 
+def wait_until_acknowledged(publisher: Publisher) -> None:
+    """Wait until every reliable subscription has all that was sent, a few seconds at most; a signal ends it sooner."""
+    end_s = time.monotonic() + ACKNOWLEDGED_S
+    while rclpy.ok() and time.monotonic() < end_s and not publisher.wait_for_all_acked(Duration(seconds=POLL_S)):
+        pass
+
+
 class Camera(Node):
     """Two publishers, reliable as most drivers' are, and the frames to send."""
 
@@ -78,7 +86,7 @@ class Camera(Node):
     def introduce(self, frame: SourceFrame) -> None:
         """Publish the calibration alone, as a camera does that ran before the node, and wait until the node has it."""
         self._publish_info(frame, Header(stamp=self.get_clock().now().to_msg(), frame_id=FRAME_ID))
-        self._infos.wait_for_all_acked(Duration(seconds=ACKNOWLEDGED_S))
+        wait_until_acknowledged(self._infos)
 
     def send(self, index: int, frame: SourceFrame) -> None:
         """Publish one frame, stamped now."""
@@ -91,7 +99,7 @@ class Camera(Node):
 
     def flush(self) -> None:
         """Wait until the node has every image, so that ending this process loses none."""
-        self._images.wait_for_all_acked(Duration(seconds=ACKNOWLEDGED_S))
+        wait_until_acknowledged(self._images)
 
     def _publish_info(self, frame: SourceFrame, header: Header) -> None:
         height, width = frame.image_rgb.shape[:2]
