@@ -308,6 +308,54 @@ def test_camera_info_says_what_is_known_and_no_more() -> None:
     assert not any(known.d)
 
 
+def test_no_image_goes_out_before_the_node_has_acknowledged_a_calibration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = []
+    answers = iter([False, False, True, True])  # a busy node: the first image waits for it
+    monkeypatch.setattr(camera_process, "rclpy", SimpleNamespace(ok=lambda: True))
+    monkeypatch.setattr(camera_process, "time", SimpleNamespace(monotonic=lambda: 0.0, sleep=lambda seconds: None))
+
+    class Topic:
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        def publish(self, message) -> None:
+            done.append(self.name)
+
+        def wait_for_all_acked(self, timeout) -> bool:
+            done.append(f"{self.name} heard?")
+            return next(answers)
+
+    now = SimpleNamespace(nanoseconds=1, to_msg=lambda: Header().stamp)
+    camera = object.__new__(camera_process.Camera)
+    camera._recording = recording = Recording(tmp_path)
+    camera._images, camera._infos = Topic("image"), Topic("info")
+    camera.heard = lambda: True
+    camera.get_clock = lambda: SimpleNamespace(now=lambda: now)
+    for index in range(2):
+        recording.write_frame(index, SourceFrame(str(index), np.zeros((4, 6, 3), np.uint8)))
+    camera_process.publish(camera, recording, {"webcam": None, "frame_count": 2, "rate_hz": 5.0})
+    assert done == ["info", *["info heard?"] * 3, *["info", "image"] * 2, "image heard?"]
+    assert recording.marked("camera_done")
+
+
+def test_a_node_that_never_acknowledges_is_not_waited_for_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    now_s = 0.0
+
+    def wait(timeout) -> bool:
+        nonlocal now_s
+        now_s += timeout.nanoseconds / 1e9
+        return False
+
+    monkeypatch.setattr(camera_process, "time", SimpleNamespace(monotonic=lambda: now_s))
+    for ok, waited_s in ((True, camera_process.ACKNOWLEDGED_S), (False, 0.0)):
+        now_s = 0.0
+        monkeypatch.setattr(camera_process, "rclpy", SimpleNamespace(ok=lambda ok=ok: ok))
+        camera_process.wait_until_acknowledged(SimpleNamespace(wait_for_all_acked=wait))
+        assert now_s == pytest.approx(waited_s, abs=2 * camera_process.POLL_S)
+
+
 def test_a_webcams_images_are_kept_as_they_are_sent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     taken = [SourceFrame(f"live {level}", np.full((4, 6, 3), level, np.uint8)) for level in range(9)]
     monkeypatch.setattr(camera_process, "webcam_frames", lambda device, given: iter(taken))
