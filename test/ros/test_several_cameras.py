@@ -72,7 +72,9 @@ def test_each_camera_has_its_own_topics_calibration_and_status_and_the_model_is_
     assert node.output.count("the double is loaded") == 1
 
     def is_well() -> bool:
-        counts = [int(robot.values_of(name).get("published", "0")) for name in NAMES]
+        if not all(map(robot.status, ("", *NAMES))):
+            return False
+        counts = [int(robot.values_of(name)["published"]) for name in NAMES]
         return all(counts) and robot.status("").level == DiagnosticStatus.OK
 
     send_until(robot, cameras, is_well, "all is well, and counted")
