@@ -4,8 +4,9 @@ The policy: the one that carries the image's own stamp, else the latest.
 
 - Late: while a camera stamps both alike, an image waits up to 50 ms for its own. Once that was in vain the next hundred
   images do without: on a busy machine now and then one is lost and comes again much later, and it is the same anyhow.
-- None at all: an image that comes before any waits up to a second after the first image; from then on images count as
-  uncalibrated until one comes.
+- None at all: an image that comes before any waits up to a second after the first image, and up to four where somebody
+  offers one; from then on images count as uncalibrated until one comes. A reliable subscription that misses the first
+  packet hears nothing before the publisher's next heartbeat, which Fast DDS sends every three seconds.
 - Another frame_id: it is used all the same, with a remark: drivers often name the two differently, and its topic was
   chosen on purpose.
 - Time jumps back, as where a recording starts over: what is of the future by then is forgotten, and the images wait
@@ -17,12 +18,14 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from depth_estimation_ros.calibration import Calibration
 
 FIRST_WAIT_S = 1.0
+OFFERED_WAIT_S = 4.0
 OWN_WAIT_S = 0.05
 IMAGES_AFTER_VAIN_WAIT = 100
 JUMP_NS = 1_000_000_000
@@ -48,11 +51,17 @@ class StampedCalibration:
 class CameraInfoBuffer:
     """The last few CameraInfos of one camera; filled by a subscription, read by the worker thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, is_offered: Callable[[], bool] = lambda: False) -> None:
+        """Begin with none.
+
+        Args:
+            is_offered: Tells whether somebody publishes on the topic, though nothing has come.
+        """
+        self._is_offered = is_offered
         self._changed = threading.Condition()
         self._latest: deque[StampedCalibration] = deque(maxlen=KEPT)
         self._last_known: StampedCalibration | None = None
-        self._wait_until_s: float | None = None
+        self._wait_ends_s: tuple[float, float] | None = None  # for any at all, and where one is offered
         self._image_ns = 0
         self._are_stamped_alike = False
         self._images_without_wait = 0
@@ -76,10 +85,11 @@ class CameraInfoBuffer:
         stamp_ns = to_nanoseconds(stamp)
         with self._changed:
             self._note_image(stamp_ns)
-            assert self._wait_until_s is not None
-            first_wait_s = self._wait_until_s - time.monotonic()
-            if not self._latest and first_wait_s > 0:
-                self._changed.wait_for(lambda: self._latest or self.is_closed, first_wait_s)
+            assert self._wait_ends_s is not None
+            for end_s, is_worth_it in zip(self._wait_ends_s, (lambda: True, self._is_offered), strict=True):
+                left_s = end_s - time.monotonic()
+                if left_s > 0 and not self._latest and not self.is_closed and is_worth_it():
+                    self._changed.wait_for(lambda: self._latest or self.is_closed, left_s)
             if self._images_without_wait > 0:
                 self._images_without_wait -= 1
             elif self._are_stamped_alike and not self._changed.wait_for(
@@ -114,8 +124,9 @@ class CameraInfoBuffer:
         if jumps_back:
             self._forget_after(stamp_ns)
             self._images_without_wait = 0
-        if jumps_back or self._wait_until_s is None:
-            self._wait_until_s = time.monotonic() + FIRST_WAIT_S
+        if jumps_back or self._wait_ends_s is None:
+            now_s = time.monotonic()
+            self._wait_ends_s = (now_s + FIRST_WAIT_S, now_s + OFFERED_WAIT_S)
         self._image_ns = stamp_ns or self._image_ns
 
     def _forget_after(self, stamp_ns: int) -> None:

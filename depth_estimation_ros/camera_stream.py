@@ -83,7 +83,10 @@ class CameraStream:
 
     def start(self) -> None:
         """Subscribe and work. Whatever was known of the camera before is forgotten."""
-        self._infos, self._stamps = CameraInfoBuffer(), StampWatch()
+        info_topic = camera_info_topic(self._node, self.image_topic, self._camera)
+        resolved = self._node.resolve_topic_name(info_topic)
+        self._infos = CameraInfoBuffer(is_offered=lambda: self._node.count_publishers(resolved) > 0)
+        self._stamps = StampWatch()
         self._frame_facts = None
         self._prepared_for = []
         self._mounting.start()
@@ -91,7 +94,6 @@ class CameraStream:
         compressed = self.parameters.image_transport == "compressed"
         message_type = CompressedImage if compressed else Image
         topic = image_topic(self._node, self.parameters.image_transport, self._camera)
-        info_topic = camera_info_topic(self._node, self.image_topic, self._camera)
         for one_type, one_topic, callback, depth in (
             # One deep, a third of them was lost beside images that reach a busy machine in pieces (640x480 rgb8, stock
             # Fast DDS), and each image whose own is lost waits for it in vain.

@@ -125,5 +125,6 @@ def recorded(output: outputs.Output) -> outputs.Output:
 if __name__ == "__main__":
     if "built" in SETTINGS:
         outputs.OUTPUTS = tuple(map(recorded, outputs.OUTPUTS))
-    camera_info_buffer.FIRST_WAIT_S = SETTINGS.get("first_wait_s", camera_info_buffer.FIRST_WAIT_S)
+    if "first_wait_s" in SETTINGS:
+        camera_info_buffer.FIRST_WAIT_S = camera_info_buffer.OFFERED_WAIT_S = SETTINGS["first_wait_s"]
     sys.exit(node_process.run(lambda: DepthNode(predictor_factory=load)))

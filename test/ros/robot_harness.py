@@ -16,6 +16,7 @@ import pytest
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.context import Context
+from rclpy.duration import Duration
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.qos import QoSProfile, ReliabilityPolicy
@@ -243,8 +244,9 @@ class Camera:
         self._robot.wait_until(sent_and_true, what)
 
     def connect(self, *listeners: list) -> None:
-        """Send frames until every listener has heard one and all are done with; then the listeners are emptied."""
+        """Send frames until every listener has heard one and the node is done with all; then empty the listeners."""
         self.send_until(lambda: all(listeners), "an output on every topic")
+        assert self.infos.wait_for_all_acked(Duration(seconds=PATIENCE_S)), "the node never heard a CameraInfo"
         self._robot.wait_until(lambda: self.is_settled(), "all frames are accounted for")
         # What diagnostics call published may still be on its way here.
         self._robot.wait_until(lambda: self.is_quiet(listeners), "the last of them has come")

@@ -75,6 +75,23 @@ def test_the_first_image_waits_for_a_camera_info(for_ever):
     assert focal_px_of_one_that_comes_later(buffer, 7, 4.0) == 4
 
 
+def test_the_first_image_waits_longer_where_a_camera_info_is_offered(monkeypatch, for_ever):
+    monkeypatch.setattr(camera_info_buffer, "FIRST_WAIT_S", 0.01)
+    monkeypatch.setattr(camera_info_buffer, "OFFERED_WAIT_S", 3600)
+    assert focal_px_of_one_that_comes_later(CameraInfoBuffer(is_offered=lambda: True), 7, 4.0) == 4
+
+
+def test_what_is_offered_and_never_sent_is_not_waited_for_again(monkeypatch):
+    monkeypatch.setattr(camera_info_buffer, "FIRST_WAIT_S", 0.01)
+    monkeypatch.setattr(camera_info_buffer, "OFFERED_WAIT_S", 0.02)
+    buffer = CameraInfoBuffer(is_offered=lambda: True)
+    buffer.wait_for(stamp(1))
+    assert buffer.find(stamp(1)) is None
+    monkeypatch.setattr(camera_info_buffer, "OFFERED_WAIT_S", 3600)
+    buffer.wait_for(stamp(2))
+    assert buffer.find(stamp(2)) is None
+
+
 def test_images_go_on_without_once_the_wait_is_over(monkeypatch):
     monkeypatch.setattr(camera_info_buffer, "FIRST_WAIT_S", 0.01)
     buffer = CameraInfoBuffer()
