@@ -19,6 +19,7 @@ SHARES = (
     "border_shown", "flip", "channel_swap", "grayscale", "zoom", "other_aspects", "shrink", "turn",
 )  # fmt: skip
 SCHEDULES = ("constant", "one_cycle")
+KEPT_EPOCHS = ("best", "last")
 
 
 class ConfigError(ValueError):
@@ -200,6 +201,8 @@ class OptimiserConfig:
         clip_norm: Greatest gradient norm; 0 for no clipping.
         ema_decay: Decay per step of the averaged weights that are validated and kept; 0 for none.
         early_stopping: Validations without progress before the run ends; 0 for never.
+        kept_epoch: Whose weights are the run's model: ``best``, by the validation abs_rel, or ``last``, as where
+            nothing is held apart.
         checkpoint_steps: Steps between two checkpoints within an epoch, for long ones; 0 for one at each epoch's end.
         seed: Of every random number generator.
         precision: ``32-true``, or ``bf16-mixed`` where the processor has it (twice as fast on a recent CPU).
@@ -214,6 +217,7 @@ class OptimiserConfig:
     clip_norm: float = 0.0
     ema_decay: float = 0.0
     early_stopping: int = 0
+    kept_epoch: str = "best"
     checkpoint_steps: int = 0
     seed: int = 0
     precision: str = "32-true"
@@ -306,6 +310,8 @@ def _refuse_values(config: TrainingConfig) -> None:
         )
     if config.optimiser.schedule not in SCHEDULES:
         raise ConfigError(f"optimiser.schedule is {config.optimiser.schedule!r}: give {' or '.join(SCHEDULES)}")
+    if config.optimiser.kept_epoch not in KEPT_EPOCHS:
+        raise ConfigError(f"optimiser.kept_epoch is {config.optimiser.kept_epoch!r}: give {' or '.join(KEPT_EPOCHS)}")
     if config.optimiser.batch_size < 1 or config.optimiser.epochs < 1:
         raise ConfigError(
             f"optimiser.batch_size is {config.optimiser.batch_size} and optimiser.epochs {config.optimiser.epochs}: "

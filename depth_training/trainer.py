@@ -26,7 +26,7 @@ def build_callbacks(config: TrainingConfig, run: Path, order: EpochBatches, vali
     """
     settings = config.optimiser
     # With nothing held apart nothing can choose: the last epoch is the one to keep.
-    chosen_by = "val/abs_rel" if validated else None
+    chosen_by = "val/abs_rel" if validated and settings.kept_epoch == "best" else None
     callbacks: list[Callback] = [
         ModelCheckpoint(run, filename="best", monitor=chosen_by, mode="min", enable_version_counter=False),
         # After the best one, so that it knows which that is.

@@ -225,7 +225,7 @@ def train(config: TrainingConfig, run: Path, resume: bool = False) -> Path:
             metrics = validate(module, whole_loader(validation, config.data, batch_size)) if validation else {}
             if metrics:
                 told = ", ".join(f"{name} {value:.4f}" for name, value in metrics.items())
-                logger.info("best epoch: validation %s", told)
+                logger.info("%s epoch: validation %s", config.optimiser.kept_epoch, told)
             save_checkpoint(module.network, build_contract(config, metrics), model)
         return model
     except SystemExit as error:

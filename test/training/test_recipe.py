@@ -101,6 +101,22 @@ def test_a_run_without_progress_stops_early_and_a_restart_does_not_take_it_up_ag
     assert epochs_of(train(*settings, resume=True)) == [0, 1, 2]
 
 
+@pytest.mark.parametrize(("kept", "epoch"), [("best", 0), ("last", 1)])
+def test_the_best_epoch_is_kept_or_the_last(train, monkeypatch, kept, epoch):
+    """Of two epochs of which the second is told to be worse."""
+    weights = []
+
+    def ever_worse(self):
+        weights.append({name: tensor.clone() for name, tensor in self.network.state_dict().items()})
+        self.log("val/abs_rel", float(len(weights)))
+        self.validation_metrics.reset()
+
+    monkeypatch.setattr(training.DepthModule, "on_validation_epoch_end", ever_worse)
+    run = train("optimiser.epochs=2", f"optimiser.kept_epoch={kept}")
+    model = load_file(run / "model.safetensors")
+    assert [all(torch.equal(model[name], of[name]) for name in model) for of in weights] == [epoch == 0, epoch == 1]
+
+
 def test_ctrl_c_is_told_from_any_other_exit(train, monkeypatch):
     def leave(*arguments):
         raise SystemExit(3)
