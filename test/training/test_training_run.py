@@ -207,6 +207,7 @@ PAIRS = "a pairs file that can be used"
         (["train", "data.shrink=1.5", "data.pairs=x"], "data.shrink is 1.5: it is a share"),
         (["train", "optimiser.epochs=many", "data.pairs=x"], "many"),
         (["train", "network.still_norms=true", "data.pairs=x"], "network.still_norms keeps the statistics of the net"),
+        (["train", "optimiser.kept_epoch=first", "data.pairs=x"], "optimiser.kept_epoch is 'first': give best or last"),
         (["train", "optimiser.schedule=cosine", "data.pairs=x"], "optimiser.schedule is 'cosine': give constant or"),
         (["train", "optimiser.batch_size=0", "data.pairs=x"], "optimiser.batch_size is 0"),
         (["train", "network.widths=[192,128", "data.pairs=x"], "is no YAML"),
