@@ -129,7 +129,7 @@ def _save(network: Network, contract: ModelContract, factor: float, output: Path
 def _errors(predictor: Predictor, pairs: Sequence[Pair], camera: Camera) -> Iterator[np.ndarray]:
     for pair in pairs:
         image_rgb, truth_m = read_pair(pair)
-        predicted = predict_at_image_size(predictor, image_rgb, camera_of(pair, camera))
+        predicted = predict_at_image_size(predictor, image_rgb, camera_of(pair, camera, truth_m.shape))
         assert predicted.log_depth_sigma is not None  # the network has a confidence, or we were not here
         protocol = NYU_EIGEN if NYU_EIGEN.fits(*truth_m.shape) else PROTOCOLS["whole-image"]
         yield errors_in_sigmas(*known_pixels(predicted.depth_m, predicted.log_depth_sigma, truth_m, protocol))

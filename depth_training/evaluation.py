@@ -17,6 +17,7 @@ from depth_estimation_ros.inference.preprocessing import resize_image
 from depth_estimation_ros.inference.torch_backend import choose_device
 from depth_training.checkpoint import NetworkBackend, load_checkpoint
 from depth_training.confidence import CONFIDENCE_NAMES, confidence_metrics
+from depth_training.config import DataConfig
 from depth_training.data.pairs import Pair, read_pair
 from depth_training.intervals import means_and_intervals
 from depth_training.metrics import METRIC_NAMES, per_image_means, rooted
@@ -27,10 +28,23 @@ CHECKPOINT_SUFFIX = ".safetensors"
 
 @dataclass(frozen=True)
 class Camera:
-    """Focal lengths of the camera that took the images, pixels at full size; None where unknown."""
+    """Focal lengths of the camera that took the images, pixels; None where unknown.
+
+    Attributes:
+        fx: Horizontal.
+        fy: Vertical.
+        size: (H, W) of the images that they are of; None for the images at hand, whatever their size.
+    """
 
     fx: float | None
     fy: float | None
+    size: tuple[int, int] | None = None
+
+    def at(self, image_size: tuple[int, int]) -> Camera:
+        """The same camera's, for its images reduced or enlarged to (H, W)."""
+        if self.size is None or self.fx is None or self.fy is None:
+            return self
+        return Camera(self.fx * image_size[1] / self.size[1], self.fy * image_size[0] / self.size[0])
 
     @property
     def focal_px(self) -> float | None:
@@ -38,9 +52,29 @@ class Camera:
         return None if self.fx is None or self.fy is None else math.sqrt(self.fx * self.fy)
 
 
-def camera_of(pair: Pair, fallback: Camera) -> Camera:
-    """The camera that took a pair, where the pair says it."""
-    return fallback if pair.intrinsics is None else Camera(pair.intrinsics.fx, pair.intrinsics.fy)
+def assumed_camera(data: DataConfig) -> Camera:
+    """The camera of pairs that do not say theirs: the training camera."""
+    return Camera(data.fx, data.fy, (data.camera_height, data.camera_width))
+
+
+def given_camera(fx: float | None, fy: float | None, data: DataConfig) -> Camera:
+    """The camera that a command line tells, pixels of the images at hand; one of the two stands for both.
+
+    Args:
+        fx: None where it is not told.
+        fy: Likewise.
+        data: Of the training camera, which is assumed where neither is told.
+    """
+    if fx is None and fy is None:
+        return assumed_camera(data)
+    return Camera(fx or fy, fy or fx)
+
+
+def camera_of(pair: Pair, fallback: Camera, image_size: tuple[int, ...]) -> Camera:
+    """The camera that took a pair's image of (H, W, ...): the pair's own, else the fallback's at that size."""
+    if pair.intrinsics is not None:
+        return Camera(pair.intrinsics.fx, pair.intrinsics.fy)
+    return fallback.at((image_size[0], image_size[1]))
 
 
 def open_model(model: str, device: str = "auto") -> Predictor:
@@ -154,7 +188,7 @@ def evaluate_pairs(
     for pair in pairs:
         image_rgb, truth_m = read_pair(pair)
         check_size(pair, truth_m, protocol)
-        predicted = predict_under(predictor, image_rgb, camera_of(pair, camera), protocol)
+        predicted = predict_under(predictor, image_rgb, camera_of(pair, camera, truth_m.shape), protocol)
         yield {"image": pair.image.name, **judge_prediction(predicted, truth_m, protocol)}
 
 

@@ -27,8 +27,14 @@ Reduction = Annotated[
     str, typer.Option(help="image: mean over images of each one's metrics. pooled: all pixels of all images alike.")
 ]
 Unit = Annotated[str, typer.Option(help=f"Of predictions in png files: {', '.join(UNITS_M)}. Arrays are metres.")]
-Fx = Annotated[float, typer.Option(help="Focal length of the images, pixels, where the CSV file does not say it.")]
-Fy = Annotated[float, typer.Option(help="Likewise, vertical.")]
+Fx = Annotated[
+    float | None,
+    typer.Option(
+        help="Focal length of the images, pixels, where the CSV file does not say it. Left out: NYU Depth V2's camera's "
+        "at the images' size."
+    ),
+]
+Fy = Annotated[float | None, typer.Option(help="Likewise, vertical. Left out: as --fx.")]
 Device = Annotated[str, typer.Option(help="auto, cpu or cuda.")]
 
 
@@ -48,8 +54,8 @@ def evaluate(
     picture: Annotated[
         Path | None, typer.Option(help="Draw the best, the median and the worst image here (png).")
     ] = None,
-    fx: Fx = DataConfig.fx,
-    fy: Fy = DataConfig.fy,
+    fx: Fx = None,
+    fy: Fy = None,
     device: Device = "auto",
 ) -> None:
     r"""Judge a model, or anyone's predictions in a folder, on image and depth pairs.
@@ -116,8 +122,8 @@ def compare(
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the result here.")] = None,
     csv_file: Annotated[Path | None, typer.Option("--csv", help="Write one row per image here.")] = None,
     picture: Annotated[Path | None, typer.Option(help="Draw where they differ most here (png).")] = None,
-    fx: Fx = DataConfig.fx,
-    fy: Fy = DataConfig.fy,
+    fx: Fx = None,
+    fy: Fy = None,
     device: Device = "auto",
 ) -> None:
     """Judge several models or folders of predictions on the same pairs, and say which differences are real.
@@ -159,10 +165,17 @@ def compare(
 
 
 def _open(
-    models: Sequence[str], pairs: Path, protocol: str, reduce: str, unit: str, fx: float, fy: float, device: str
+    models: Sequence[str],
+    pairs: Path,
+    protocol: str,
+    reduce: str,
+    unit: str,
+    fx: float | None,
+    fy: float | None,
+    device: str,
 ) -> tuple[list, list]:
     """The pairs, and what is judged on them, after a look at all options."""
-    from depth_training.evaluation import Camera
+    from depth_training.evaluation import given_camera
     from depth_training.judging.sources import open_source
 
     if reduce not in REDUCTIONS:
@@ -171,8 +184,8 @@ def _open(
         raise ConfigError(f"--unit {unit}: choose {', '.join(UNITS_M)}")
     chosen = named_protocol(protocol)
     cv2.setNumThreads(1)
-    listed = read_pairs(pairs)
-    return listed, [open_source(model, listed, Camera(fx, fy), chosen, device, unit) for model in models]
+    listed, camera = read_pairs(pairs), given_camera(fx, fy, DataConfig())
+    return listed, [open_source(model, listed, camera, chosen, device, unit) for model in models]
 
 
 def _print_remarks(sources: Sequence[Any]) -> None:

@@ -60,6 +60,8 @@ class ModelSource:
     camera: Camera
     protocol: Protocol
     missing: list[str] = field(default_factory=list)
+    assumed: Counter[tuple[int, int, float]] = field(default_factory=Counter)
+    """Images of (H, W) that were taken for the camera's at another size, with the focal length (pixels) that it has."""
 
     @property
     def model_name(self) -> str:
@@ -72,11 +74,19 @@ class ModelSource:
 
     def predict(self, pair: Pair, image_rgb: np.ndarray) -> Prediction:
         """As :func:`predict_under`, by the pair's camera."""
-        return predict_under(self.predictor, image_rgb, camera_of(pair, self.camera), self.protocol)
+        size = (image_rgb.shape[0], image_rgb.shape[1])
+        camera = camera_of(pair, self.camera, size)
+        if pair.intrinsics is None and self.camera.size not in (None, size) and camera.focal_px is not None:
+            self.assumed[(*size, camera.focal_px)] += 1
+        return predict_under(self.predictor, image_rgb, camera, self.protocol)
 
     def remarks(self) -> list[str]:
-        """None."""
-        return []
+        """Which focal lengths were assumed."""
+        return [
+            f"{self.name}: {count} images of {width}x{height} do not say their focal length (columns fx, fy): taken to "
+            f"show as much as the training camera's, {focal_px:.1f} pixels; --fx and --fy give another"
+            for (height, width, focal_px), count in self.assumed.items()
+        ]
 
 
 class FolderSource:

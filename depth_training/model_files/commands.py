@@ -11,7 +11,6 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from depth_training.config import DataConfig
 from depth_training.data.pairs import Pair, read_pairs
 
 console = Console()
@@ -178,16 +177,22 @@ def calibrate_confidence(
     ] = None,
     limit: Limit = None,
     fx: Annotated[
-        float, typer.Option(help="Focal length of the images, pixels; the default is NYU Depth V2's.")
-    ] = DataConfig.fx,
-    fy: Annotated[float, typer.Option(help="Likewise, vertical.")] = DataConfig.fy,
+        float | None,
+        typer.Option(
+            help="Focal length of the images, pixels, where the CSV file does not say it. Left out: that of the camera "
+            "which the network was trained for, at the images' size."
+        ),
+    ] = None,
+    fy: Annotated[float | None, typer.Option(help="Likewise, vertical. Left out: as --fx.")] = None,
 ) -> None:
     """Scale a network's confidence so that 68.3 % of the errors lie within one sigma.
 
     One factor, fitted on images that were held apart from training. The depth does not change.
     """
+    from depth_training.checkpoint import load_checkpoint
     from depth_training.confidence_calibration import calibrate_checkpoint, rescale_checkpoint
-    from depth_training.evaluation import Camera
+    from depth_training.evaluation import given_camera
+    from depth_training.initialisation import training_camera
 
     cv2.setNumThreads(1)
     target = output or checkpoint.with_name(f"{checkpoint.stem}_calibrated.safetensors")
@@ -196,7 +201,8 @@ def calibrate_confidence(
             raise ValueError("--factor fits nothing, and --pairs and --limit have no use with it: leave them out")
         rescale_checkpoint(checkpoint, factor, target)
     else:
-        factor = calibrate_checkpoint(checkpoint, _calibration_pairs(pairs, checkpoint, limit), Camera(fx, fy), target)
+        camera = given_camera(fx, fy, training_camera(load_checkpoint(checkpoint)[1]))
+        factor = calibrate_checkpoint(checkpoint, _calibration_pairs(pairs, checkpoint, limit), camera, target)
     console.print(f"{target}: sigma x {factor:.3f}")
 
 

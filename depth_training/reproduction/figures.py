@@ -63,7 +63,8 @@ def predict_rows(
     for why, place in chosen:
         pair = pairs[place]
         image_rgb, truth_m = read_pair(pair)
-        predicted_m = [predict_depth(predictor, image_rgb, camera_of(pair, camera)) for predictor in predictors]
+        seen_by = camera_of(pair, camera, truth_m.shape)
+        predicted_m = [predict_depth(predictor, image_rgb, seen_by) for predictor in predictors]
         rows.append(MapRow(predicted_m, truth_m, f"{why}: {pair.image.name}"))
     return rows
 

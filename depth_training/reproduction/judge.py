@@ -18,7 +18,7 @@ from depth_training.checkpoint import NetworkBackend, load_checkpoint
 from depth_training.config import TrainingConfig
 from depth_training.data.dataset import FullPairs
 from depth_training.data.pairs import Pair, read_pairs
-from depth_training.evaluation import Camera, evaluate_pairs, summarise
+from depth_training.evaluation import assumed_camera, evaluate_pairs, summarise
 from depth_training.losses import PaperLoss
 from depth_training.reproduction.experiments import Experiment
 from depth_training.reproduction.split_files import split_folder
@@ -71,7 +71,7 @@ def judge_run(output: Path, experiment: Experiment, config: TrainingConfig, run:
     network, contract = load_checkpoint(run / "model.safetensors")
     device = "cuda" if torch.cuda.is_available() else "cpu"
     predictor = Predictor(contract, NetworkBackend(network, contract, device))
-    camera = Camera(config.data.fx, config.data.fy)
+    camera = assumed_camera(config.data)
     result: dict[str, Any] = {}
     for part, csv in judged_parts(output, experiment).items():
         pairs = read_pairs(csv)

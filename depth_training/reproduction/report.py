@@ -9,7 +9,7 @@ import pandas as pd
 
 from depth_training.config import TrainingConfig
 from depth_training.data.pairs import read_pairs
-from depth_training.evaluation import Camera
+from depth_training.evaluation import assumed_camera
 from depth_training.files import write_whole
 from depth_training.metrics import METRIC_NAMES
 from depth_training.protocols import NYU_EIGEN
@@ -146,7 +146,7 @@ def _figure2(
     chosen = choose_rows(judged["image"].tolist(), judged[METRIC_NAMES[0]].tolist(), shown_images)
     pairs = read_pairs(output / "splits" / "heldout.csv")
     models = [result.run / "model.safetensors" for result in runs.values()]
-    maps = predict_rows(models, pairs, chosen, Camera(config.data.fx, config.data.fy))
+    maps = predict_rows(models, pairs, chosen, assumed_camera(config.data))
     draw_maps(list(runs), maps, folder / "figure2.png")
     besides = f", and {', '.join(shown_images)}, which were asked for" if shown_images else ""
     return (
