@@ -10,7 +10,7 @@ The policy: the one that carries the image's own stamp, else the latest.
 - Another frame_id: it is used all the same, with a remark: drivers often name the two differently, and its topic was
   chosen on purpose.
 - Time jumps back, as where a recording starts over: what is of the future by then is forgotten, and the images wait
-  again as the first ones did. If none comes the last one known still holds.
+  again, up to a second. If none comes the last one known still holds.
 """
 
 from __future__ import annotations
@@ -126,7 +126,9 @@ class CameraInfoBuffer:
             self._images_without_wait = 0
         if jumps_back or self._wait_ends_s is None:
             now_s = time.monotonic()
-            self._wait_ends_s = (now_s + FIRST_WAIT_S, now_s + OFFERED_WAIT_S)
+            # A jump makes no new subscription, which might have missed something.
+            offered_wait_s = OFFERED_WAIT_S if self._last_known is None else FIRST_WAIT_S
+            self._wait_ends_s = (now_s + FIRST_WAIT_S, now_s + offered_wait_s)
         self._image_ns = stamp_ns or self._image_ns
 
     def _forget_after(self, stamp_ns: int) -> None:

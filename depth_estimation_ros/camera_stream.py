@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 
 from rclpy.lifecycle import LifecycleNode
@@ -27,7 +27,7 @@ from depth_estimation_ros.parameters import Parameters
 from depth_estimation_ros.qos import AdaptiveSubscription
 from depth_estimation_ros.rate_limit import RateLimit
 from depth_estimation_ros.stamp_watch import StampWatch
-from depth_estimation_ros.topics import camera_info_topic, image_topic, in_namespace
+from depth_estimation_ros.topics import camera_info_topic, image_topic, in_namespace, input_topics
 from depth_estimation_ros.turns import Turns
 
 LOG_PERIOD_S = 5.0
@@ -52,6 +52,7 @@ class CameraStream:
         health: Health,
         turns: Turns,
         camera: str = "",
+        inputs: Collection[str] = (),
     ):
         """Advertise the outputs.
 
@@ -62,15 +63,16 @@ class CameraStream:
             health: Of this camera.
             turns: Shared by all streams of the predictor: one after the other, the newest frame of each.
             camera: Namespace of all topics, "" for none.
+            inputs: Names, as resolved, of what the node listens to for all of its cameras.
         """
         self.parameters = parameters
-        self.image_topic = node.resolve_topic_name(image_topic(node, parameters.image_transport, camera))
+        self.image_topic, self._info_topic = input_topics(node, parameters.image_transport, camera)
         self._camera = camera
         self._node = node
         self._health = health
         self._turns = turns
         self._pipeline = CameraPipeline(predictor)
-        self._outputs = OutputPublishers(node, camera)
+        self._outputs = OutputPublishers(node, camera, inputs)
         self._mounting = CameraMounting(node, parameters.scan_frame)
         self._infos = CameraInfoBuffer()
         self._worker = FrameWorker(self._process, self._reject, self._turn)
@@ -83,9 +85,7 @@ class CameraStream:
 
     def start(self) -> None:
         """Subscribe and work. Whatever was known of the camera before is forgotten."""
-        info_topic = camera_info_topic(self._node, self.image_topic, self._camera)
-        resolved = self._node.resolve_topic_name(info_topic)
-        self._infos = CameraInfoBuffer(is_offered=lambda: self._node.count_publishers(resolved) > 0)
+        self._infos = CameraInfoBuffer(is_offered=lambda: self._node.count_publishers(self._info_topic) > 0)
         self._stamps = StampWatch()
         self._frame_facts = None
         self._prepared_for = []
@@ -94,13 +94,18 @@ class CameraStream:
         compressed = self.parameters.image_transport == "compressed"
         message_type = CompressedImage if compressed else Image
         topic = image_topic(self._node, self.parameters.image_transport, self._camera)
+        info_topic = camera_info_topic(self._node, self.image_topic, self._camera)
         for one_type, one_topic, callback, depth in (
             # One deep, a third of them was lost beside images that reach a busy machine in pieces (640x480 rgb8, stock
             # Fast DDS), and each image whose own is lost waits for it in vain.
             (CameraInfo, info_topic, self._infos.put, KEPT),
             (message_type, topic, self._take, 1),
         ):
-            self._subscriptions.append(AdaptiveSubscription(self._node, one_type, one_topic, callback, depth))
+            self._subscriptions.append(
+                AdaptiveSubscription(
+                    self._node, one_type, one_topic, callback, depth, hears_earlier=one_type is CameraInfo
+                )
+            )
 
     def stop(self) -> None:
         """Unsubscribe, finish the frame in work, and lose the one behind it; harmless where nothing runs."""
@@ -136,10 +141,7 @@ class CameraStream:
     @property
     def facts(self) -> dict[str, str]:
         """For diagnostics."""
-        facts = {
-            f"subscribed to {subscription.topic}": subscription.reliability.name.lower().replace("_", " ")
-            for subscription in self._subscriptions
-        }
+        facts = {f"subscribed to {subscription.topic}": subscription.kind for subscription in self._subscriptions}
         for output in ("depth/camera_info", "scan"):
             facts[f"{output} topic"] = self._node.resolve_topic_name(in_namespace(self._camera, output))
         if self._stamps.age_s is not None:
@@ -190,7 +192,7 @@ class CameraStream:
         estimate = self._pipeline.estimate(image_rgb, calibration, is_rectified, parameters, pose)
         self._frame_facts = {**estimate_facts(estimate), "CameraInfo": whose_info(info, msg.header)}
         remarks = [*estimate.remarks, *header_remarks(header, msg.header.frame_id, info)]
-        remarks += filter(None, (why_no_pose, self._stamps.remark))
+        remarks += [*filter(None, (why_no_pose, self._stamps.remark)), *self._outputs.mixed_remarks()]
         return lambda: self._publish(estimate, header, remarks, why_no_pose, parameters)
 
     def _publish(

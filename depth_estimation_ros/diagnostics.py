@@ -73,7 +73,7 @@ def judge(node: NodeState, camera: CameraState) -> tuple[Level, str]:
         return "WARN", "; ".join(report.remarks)
     if report.rate_in_hz and not report.published_lately and report.unwatched_lately:
         return "OK", "idle: nobody subscribes to an output"
-    if node.active_for_s > WINDOW_S and report.dropped_lately and not report.published_lately:
+    if min(node.active_for_s, report.unanswered_s) > WINDOW_S and report.dropped_lately:
         return "WARN", (
             f"{report.dropped_lately} images were dropped and no depth came out in {WINDOW_S:g} s: the computer is too "
             "slow; lower max_network_pixels, or choose another device"

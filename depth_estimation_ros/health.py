@@ -29,6 +29,7 @@ class HealthReport:
         rate_in_hz, rate_out_hz: Frames received and published per second within the window.
         latency_p50_ms, latency_p99_ms: From the image's stamp to its outputs' publication; None before the first.
         silence_s: Seconds since the last frame was received; None before the first.
+        unanswered_s: For so long frames have come, without a pause, of which none was published, unwatched or rejected.
         published_lately, dropped_lately, unwatched_lately, rejected_lately: Frames within the window.
         remarks: One sentence each: what is doubtful about the frames within the window.
         last_error: The last rejection's sentence; None where there was none.
@@ -46,6 +47,7 @@ class HealthReport:
     latency_p50_ms: float | None
     latency_p99_ms: float | None
     silence_s: float | None
+    unanswered_s: float
     published_lately: int
     dropped_lately: int
     unwatched_lately: int
@@ -89,13 +91,18 @@ class Health:
         self._latencies_s: deque[float] = deque(maxlen=LATENCY_WINDOW)
         self._remarks_s: dict[str, float] = {}
         self._received_s: float | None = None
+        self._unanswered_since_s: float | None = None
         self._last_error: tuple[str, float] | None = None
 
     def count_received(self) -> None:
         """An image message has arrived."""
         with self._lock:
             self._totals["received"] += 1
-            self._received_s = self._clock_s()
+            now_s = self._clock_s()
+            paused = self._received_s is None or now_s - self._received_s > WINDOW_S
+            if paused or self._unanswered_since_s is None:
+                self._unanswered_since_s = now_s
+            self._received_s = now_s
             self._recent["received"].add(self._received_s)
 
     def count_dropped(self) -> None:
@@ -109,6 +116,8 @@ class Health:
     def count_unwatched(self) -> None:
         """Nobody subscribed to any output."""
         self._count("unwatched")
+        with self._lock:
+            self._unanswered_since_s = None
 
     def count_rejected(self, reason: str, sentence: str) -> None:
         """It could not be turned into outputs: `reason` is one word for the count, `sentence` says it all."""
@@ -116,12 +125,14 @@ class Health:
             self._rejected[reason] += 1
             self._last_error = (sentence, self._clock_s())
             self._recent["rejected"].add(self._clock_s())
+            self._unanswered_since_s = None
 
     def count_published(self, latency_s: float | None) -> None:
         """Outputs are out, so many seconds after the image's stamp; None where the stamp does not tell."""
         with self._lock:
             self._totals["published"] += 1
             self._recent["published"].add(self._clock_s())
+            self._unanswered_since_s = None
             if latency_s is not None:
                 self._latencies_s.append(latency_s)
 
@@ -156,6 +167,7 @@ class Health:
                 latency_p50_ms=p50_ms,
                 latency_p99_ms=p99_ms,
                 silence_s=None if self._received_s is None else now_s - self._received_s,
+                unanswered_s=0.0 if self._unanswered_since_s is None else now_s - self._unanswered_since_s,
                 published_lately=self._recent["published"].count(now_s),
                 dropped_lately=self._recent["dropped"].count(now_s),
                 unwatched_lately=self._recent["unwatched"].count(now_s),

@@ -24,7 +24,7 @@ from depth_estimation_ros.inference.predictor import Predictor, load_predictor
 from depth_estimation_ros.parameter_declaration import DeclaredParameters
 from depth_estimation_ros.parameters import Parameters, refusal
 from depth_estimation_ros.periodic import PeriodicThread
-from depth_estimation_ros.topics import in_namespace
+from depth_estimation_ros.topics import in_namespace, input_topics
 from depth_estimation_ros.turns import Turns
 
 PredictorFactory = Callable[[str, str, str, int], Predictor]
@@ -146,10 +146,15 @@ class DepthNode(LifecycleNode):
 
     def _make_streams(self, predictor: Predictor, of_cameras: dict[str, Parameters]) -> dict[str, CameraStream]:
         turns = Turns()
+        inputs = {
+            topic for camera, own in of_cameras.items() for topic in input_topics(self, own.image_transport, camera)
+        }
         streams: dict[str, CameraStream] = {}
         try:
             for camera, parameters in of_cameras.items():
-                streams[camera] = CameraStream(self, predictor, parameters, self._healths[camera], turns, camera)
+                streams[camera] = CameraStream(
+                    self, predictor, parameters, self._healths[camera], turns, camera, inputs
+                )
         except Exception:
             for stream in streams.values():
                 stream.destroy()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -103,16 +103,33 @@ OUTPUTS = (
 class OutputPublishers:
     """The lifecycle publishers of all outputs: reliable, so that every subscriber can hear them, and one frame deep."""
 
-    def __init__(self, node: LifecycleNode, camera: str = ""):
+    def __init__(self, node: LifecycleNode, camera: str = "", inputs: Collection[str] = ()):
+        """Advertise them.
+
+        Args:
+            node: What the topics belong to.
+            camera: Their namespace, "" for none.
+            inputs: What the node listens to, names as resolved: an output of the same name is left out.
+        """
         self._node = node
         self._camera = camera
         self._publishers: list[tuple[Output, LifecyclePublisher]] = []
+        self._left_out: dict[str, str] = {}
         try:
             for output in OUTPUTS:
-                self._publishers.append((output, self._advertise(output)))
+                if self._resolved(output) in inputs:
+                    self._leave_out(output)
+                else:
+                    self._publishers.append((output, self._advertise(output)))
         except Exception:
             self.destroy()
             raise
+
+    def _leave_out(self, output: Output) -> None:
+        topic = in_namespace(self._camera, output.topic)
+        sentence = f"silent, for this node listens to {self._resolved(output)}: remap {topic} to have it"
+        self._left_out[output.topic] = sentence
+        self._node.get_logger().warning(f"{topic} is {sentence}")
 
     def _advertise(self, output: Output) -> LifecyclePublisher:
         topic = in_namespace(self._camera, output.topic)
@@ -136,8 +153,8 @@ class OutputPublishers:
 
     @property
     def facts(self) -> dict[str, str]:
-        """For diagnostics: what is silent because others publish it."""
-        return {
+        """For diagnostics: what is silent because it is an input, or because others publish it."""
+        return self._left_out | {
             output.topic: f"silent, for others publish {self._resolved(output)}: remap {output.topic} to have both"
             for output, _ in self._publishers
             if output.yields and self._is_shared(output)
@@ -151,6 +168,15 @@ class OutputPublishers:
 
     def _resolved(self, output: Output) -> str:
         return self._node.resolve_topic_name(in_namespace(self._camera, output.topic))
+
+    def mixed_remarks(self) -> list[str]:
+        """One sentence for each topic that is subscribed to and has other publishers, too."""
+        wanted = [output for output, publisher in self._publishers if self._is_wanted(output, publisher)]
+        return [
+            f"others publish {topic}, too, and listeners get both: remap one of the two, or give this node a namespace "
+            "of its own"
+            for topic in map(self._resolved, filter(self._is_shared, wanted))
+        ]
 
     def remarks(self, estimate: Estimate) -> list[str]:
         """One sentence for each topic that is subscribed to, though this model has nothing for it."""

@@ -55,7 +55,7 @@ class ScaleCalibrator(Node):
         # As resolved: the depth topic may be remapped.
         info_topic = sibling_camera_info(self.resolve_topic_name(given.depth_topic))
         self._subscriptions_of_ours = [
-            AdaptiveSubscription(self, CameraInfo, info_topic, self._take_info),
+            AdaptiveSubscription(self, CameraInfo, info_topic, self._take_info, hears_earlier=True),
             AdaptiveSubscription(self, Image, given.depth_topic, self._take_depth),
         ]
         if given.topic and given.reference != "floor":

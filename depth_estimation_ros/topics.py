@@ -31,6 +31,12 @@ def image_topic(node: Node, transport: str, camera: str = "") -> str:
     return base if base.endswith(COMPRESSED_SUFFIX) else base + COMPRESSED_SUFFIX
 
 
+def input_topics(node: Node, transport: str, camera: str = "") -> tuple[str, str]:
+    """Names, as resolved, of the image and the CameraInfo that a camera is heard on."""
+    image = node.resolve_topic_name(image_topic(node, transport, camera))
+    return image, node.resolve_topic_name(camera_info_topic(node, image, camera))
+
+
 def camera_info_topic(node: Node, resolved_image_topic: str, camera: str = "") -> str:
     """Name to subscribe to: `camera_info` if it is remapped itself, else the sibling of the image that arrives.
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from rclpy.node import Node
-from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from depth_estimation_ros.calibration import Calibration
@@ -84,9 +84,11 @@ class CameraListener:
         publishers = self._collector.publishers(topic)
         reliable = bool(publishers) and all(publisher.reliable for publisher in publishers)
         reliability = ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT
-        return self._node.create_subscription(
-            message_type, topic, callback, QoSProfile(depth=5, reliability=reliability)
-        )
+        # A CameraInfo that was sent once, before the doctor came, is heard as the node hears it.
+        keeps = reliable and message_type is CameraInfo and all(publisher.keeps for publisher in publishers)
+        durability = DurabilityPolicy.TRANSIENT_LOCAL if keeps else DurabilityPolicy.VOLATILE
+        qos = QoSProfile(depth=5, reliability=reliability, durability=durability)
+        return self._node.create_subscription(message_type, topic, callback, qos)
 
     def _on_image(self, msg: Any) -> None:
         self._arrivals_s.append(time.monotonic())

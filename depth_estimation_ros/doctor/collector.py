@@ -90,7 +90,10 @@ class Collector:
         """Who publishes a topic."""
         return tuple(
             PublisherFacts(
-                _full_name(info), info.qos_profile.reliability == ReliabilityPolicy.RELIABLE, info.topic_type
+                node=_full_name(info),
+                reliable=info.qos_profile.reliability == ReliabilityPolicy.RELIABLE,
+                message_type=info.topic_type,
+                keeps=info.qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL,
             )
             for info in self._node.get_publishers_info_by_topic(topic)
         )

@@ -30,8 +30,8 @@ Unit = Annotated[str, typer.Option(help=f"Of predictions in png files: {', '.joi
 Fx = Annotated[
     float | None,
     typer.Option(
-        help="Focal length of the images, pixels, where the CSV file does not say it. Left out: NYU Depth V2's camera's "
-        "at the images' size."
+        help="Focal length of the images, pixels, where the CSV file does not say it. Left out: that of NYU Depth V2's "
+        "camera at the images' size."
     ),
 ]
 Fy = Annotated[float | None, typer.Option(help="Likewise, vertical. Left out: as --fx.")]

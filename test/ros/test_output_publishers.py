@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -25,6 +26,10 @@ class NodeDouble:
     def __init__(self):
         self.publishers: dict[str, Publisher] = {}
         self.others = 0
+        self.warnings: list[str] = []
+
+    def get_logger(self):
+        return SimpleNamespace(warning=self.warnings.append)
 
     def resolve_topic_name(self, topic: str) -> str:
         return f"/robot/{topic}"
@@ -108,6 +113,27 @@ def test_a_topic_that_others_publish_is_left_to_them(built, monkeypatch):
     assert built == ["c"]
     node.others = 0
     assert publishers.is_watched("a")
+
+
+def test_an_output_that_is_an_input_is_not_advertised(built):
+    node = NodeDouble()
+    publishers = OutputPublishers(node, inputs={"/robot/b", "/elsewhere/a"})
+    assert set(node.publishers) == {"a", "c"}
+    assert "/robot/b" in publishers.facts["b"]
+    assert not publishers.is_watched("b")
+    assert node.warnings == ["b is " + publishers.facts["b"]]
+
+
+def test_a_topic_with_another_publisher_is_named_once_somebody_listens(built):
+    node = NodeDouble()
+    publishers = OutputPublishers(node)
+    node.others = 1
+    assert publishers.mixed_remarks() == []
+    node.publishers["a"].subscribers = 1
+    [remark] = publishers.mixed_remarks()
+    assert "/robot/a" in remark
+    node.others = 0
+    assert publishers.mixed_remarks() == []
 
 
 def test_the_scan_alone_yields():

@@ -5,8 +5,10 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
+from diagnostic_msgs.msg import DiagnosticStatus
+from rclpy.qos import DurabilityPolicy, QoSProfile
 from robot_harness import BEST_EFFORT, RELIABLE, Camera, depth_of, nanoseconds
-from sensor_msgs.msg import CompressedImage, Image, PointCloud2
+from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 
 
 def test_remapping_the_image_moves_camera_info_with_it(robot):
@@ -88,7 +90,55 @@ def test_qos_overrides_hold_where_the_user_gives_them_and_pin_nothing_else(robot
     def reliabilities(infos) -> list:
         return [info.qos_profile.reliability for info in infos]
 
+    assert robot.values["subscribed to /image"] == "best effort"
+    assert robot.values["subscribed to /camera_info"] == "reliable"
     assert reliabilities(robot.node.get_subscriptions_info_by_topic("/image")) == [BEST_EFFORT]
     assert reliabilities(robot.node.get_subscriptions_info_by_topic("/camera_info")) == [RELIABLE]
     assert reliabilities(robot.node.get_publishers_info_by_topic("/depth/points")) == [BEST_EFFORT]
     assert reliabilities(robot.node.get_publishers_info_by_topic("/depth/image_rect")) == [RELIABLE]
+
+
+@pytest.mark.parametrize("comes", ["first", "later"])
+def test_a_camera_info_that_was_sent_once_and_is_kept_is_heard(robot, comes):
+    def send_once(camera: Camera) -> None:
+        robot.node.destroy_publisher(camera.infos)
+        qos = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+        camera.infos = robot.node.create_publisher(CameraInfo, "/camera_info", qos)
+        camera.infos.publish(camera.info())
+
+    clouds = robot.listen(PointCloud2, "/depth/points")
+    camera = Camera(robot)
+    if comes == "first":
+        send_once(camera)
+    robot.start()
+    if comes == "later":
+        robot.wait_for_state("active")
+        send_once(camera)
+    camera.send_until(lambda: clouds, "a cloud", with_info=False)
+    kind = "reliable, transient local"
+    robot.wait_until(lambda: robot.value("subscribed to /camera_info") == kind, "subscribed to what is kept")
+    assert robot.value("subscribed to /image") == "reliable"
+
+
+def test_what_the_node_listens_to_is_none_of_its_outputs(robot):
+    """A camera whose own CameraInfo is called as an output is."""
+    own = Camera(robot, "/rgb/image_raw", "/rgb/camera_info")
+    node = robot.start(remaps={"image": "/rgb/image_raw"})
+    robot.wait_for_state("active")
+    robot.wait_until(lambda: own.infos.get_subscription_count(), "the node listens")
+    assert robot.node.count_publishers("/rgb/camera_info") == 1
+    own.send_until(lambda: robot.count("unwatched (no subscriber)"), "nobody watches")
+    assert "remap rgb/camera_info" in robot.values["rgb/camera_info"]
+    assert "rgb/camera_info is silent" in node.output
+    clouds = robot.listen(PointCloud2, "/depth/points")
+    own.connect(clouds)
+
+
+def test_an_output_that_others_publish_too_is_named(robot):
+    robot.listen(PointCloud2, "/depth/points")
+    robot.start()
+    camera = Camera(robot)
+    depth_camera = robot.node.create_publisher(PointCloud2, "/depth/points", 1)
+    camera.send_until(lambda: robot.says(DiagnosticStatus.WARN, "others publish /depth/points"), "the remark")
+    robot.node.destroy_publisher(depth_camera)
+    camera.send_until(lambda: robot.says(DiagnosticStatus.OK, "frames per second"), "all is well again")

@@ -168,6 +168,15 @@ def test_the_last_one_known_outlives_a_jump_after_which_none_comes(monkeypatch):
     assert focal_px_after_waiting(buffer, 7) == 1
 
 
+def test_a_jump_is_no_reason_to_wait_for_what_was_known_before(monkeypatch):
+    monkeypatch.setattr(camera_info_buffer, "FIRST_WAIT_S", 0.01)
+    monkeypatch.setattr(camera_info_buffer, "OFFERED_WAIT_S", 3600)
+    buffer = CameraInfoBuffer(is_offered=lambda: True)
+    buffer.put(camera_info(HOUR_NS, 1.0))
+    assert focal_px_after_waiting(buffer, HOUR_NS) == 1
+    assert focal_px_after_waiting(buffer, 7) == 1
+
+
 def test_stamps_of_zero_are_no_jump(for_ever):
     buffer = CameraInfoBuffer()
     buffer.put(camera_info(HOUR_NS, 1.0))
