@@ -115,12 +115,15 @@ def check_publishers(facts: ImageFacts) -> list[Finding]:
                 f"set image_transport to {wrong}, or remap `image` to the other topic",
             )
         )
-    if len(facts.publishers) > 1:
-        names = ", ".join(sorted(publisher.node for publisher in facts.publishers))
-        findings.append(
-            Finding("WARN", f"{facts.topic} has {len(facts.publishers)} publishers: {names}", "keep one of them")
-        )
+    findings += _several_publishers(facts.topic, facts.publishers)
     return findings or [Finding("OK", f"{facts.topic} is published by {facts.publishers[0].node}")]
+
+
+def _several_publishers(topic: str, publishers: tuple[PublisherFacts, ...]) -> list[Finding]:
+    if len(publishers) < 2:
+        return []
+    names = ", ".join(sorted(publisher.node for publisher in publishers))
+    return [Finding("WARN", f"{topic} has {len(publishers)} publishers: {names}", "keep one of them")]
 
 
 def check_images(facts: ImageFacts, is_fastdds: bool) -> list[Finding]:
@@ -193,7 +196,7 @@ def check_calibration(facts: CalibrationFacts) -> list[Finding]:
         return [_without_calibration(f"{came} {facts.topic}", facts.assumed_hfov_deg)]
     if not facts.calibration.is_calibrated:
         return [_without_calibration(f"{facts.topic} says uncalibrated: K[0] is 0", facts.assumed_hfov_deg)]
-    findings = []
+    findings = _several_publishers(facts.topic, facts.publishers)
     remedy = "calibrate the camera again at the size that it sends: `ros2 run camera_calibration cameracalibrator`"
     try:
         folded = fold(facts.calibration)

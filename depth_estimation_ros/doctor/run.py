@@ -41,11 +41,12 @@ DISCOVERY_S = 4.0
 """A depth node speaks once a second, and discovery takes up to three."""
 
 DIAGNOSTICS_S = 1.2
-"""Within this a node speaks again, by default, of what happened while it was listened to."""
+"""Within this a node speaks again, by default (once a second), of what happened while it was listened to."""
 
 NVIDIA_DEVICES = ("/dev/nvidia0", "/dev/nvhost-gpu", "/dev/nvgpu")  # a card, or a Jetson
+PERIOD = "diagnostics_period"
 ASKED = ["model", "device", "backend", "num_threads", "assumed_hfov_deg", "optical_frame", "input_rectified"]
-ASKED += ["image_transport", "use_sim_time", "camera_height", "scan.frame", "max_rate"]
+ASKED += ["image_transport", "use_sim_time", "camera_height", "scan.frame", "max_rate", PERIOD]
 
 
 def main(args: list[str] | None = None) -> int:
@@ -88,6 +89,8 @@ def examine_robot(node: Node, collector: Collector, options: argparse.Namespace)
     from depth_estimation_ros.doctor.scan_listener import ScanListener
 
     collector.listen(DISCOVERY_S, lambda: collector.nodes)
+    if not collector.nodes:
+        collector.listen(longest_period_s(collector), lambda: collector.nodes)
     collector.listen(1.0)  # for further nodes, and tf
     seen = collector.nodes
     findings = check_presence(sorted({facts.name for facts in seen.values()}))
@@ -99,7 +102,7 @@ def examine_robot(node: Node, collector: Collector, options: argparse.Namespace)
         scan = ScanListener(collector, facts, parameters)
         image, about_camera = examine_camera(node, collector, facts.values, parameters, options)
         count = len(received)
-        collector.listen(DIAGNOSTICS_S)
+        collector.listen(max(DIAGNOSTICS_S, float(parameters[PERIOD]) + DIAGNOSTICS_S - 1))
         latest = collector.nodes[key]
         close()  # not earlier: the node may say of a frame in work that its listener has left
         scan.close()
@@ -119,6 +122,13 @@ def examine_robot(node: Node, collector: Collector, options: argparse.Namespace)
             findings += examine_camera(node, collector, values, defaults, options)[1]
         models.add(("default", "auto", "auto", 0))
     return findings + [finding for model in sorted(models) for finding in check_model(run_model(*model))]
+
+
+def longest_period_s(collector: Collector) -> float:
+    """Seconds between the diagnostics of the depth node that speaks most seldom; 0 where there is none."""
+    names = {publisher.node for publisher in collector.publishers("/diagnostics")}
+    answers = [collector.parameters(name, [PERIOD]).get(PERIOD) for name in sorted(names)]
+    return max((answer for answer in answers if isinstance(answer, float)), default=0.0)
 
 
 def parameters_of(collector: Collector, facts: NodeFacts) -> dict[str, Any]:

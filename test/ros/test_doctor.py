@@ -86,6 +86,17 @@ def test_every_fault_is_named_with_its_remedy(robot, call_doctor):
     assert len(faults) == 5, doctor.output
 
 
+def test_a_node_that_speaks_seldom_is_waited_for(robot, call_doctor):
+    camera = Camera(robot)
+    robot.start(parameters={"diagnostics_period": 7.0})
+    robot.listen(PointCloud2, "/depth/points")
+    camera.send_until(lambda: robot.statuses, "the node's first word")
+    doctor = call_doctor()
+    camera.send_until(lambda: doctor.popen.poll() is not None, "the doctor's report")
+    assert "depth node /depth_estimation speaks" in doctor.output
+    assert "depth images per second come out of /depth_estimation" in doctor.output
+
+
 def test_each_of_several_cameras_is_judged_by_its_own_depth(robot, call_doctor):
     front = Camera(robot, "/front/image", "/front/camera_info")
     rear = FaultyCamera(robot, "/rear/image", "/rear/camera_info")

@@ -147,6 +147,8 @@ def test_calibration():
     assert names(check_calibration(replace(zero, assumed_hfov_deg=60.0)), "WARN", "60 degrees", "calibrate")
     other_frame = replace(INFO, frame_id="another")
     assert names(check_calibration(other_frame), "WARN", "'another'", "'lens'")
+    two = replace(INFO, publishers=(*INFO.publishers, replace(INFO.publishers[0], node="/depth_estimation")))
+    assert names(check_calibration(two), "WARN", "2 publishers: /depth_estimation, ")
     assert is_well(check_calibration(replace(INFO, image_size=None, image_frame_id=None)))
 
 

@@ -14,6 +14,7 @@ from depth_estimation_ros.parameters import RULES
 
 ROOT = Path(__file__).parents[2]
 NAV2 = ROOT / "config" / "nav2_depth_costmap.yaml"
+NAV2_SCAN = ROOT / "config" / "nav2_scan_costmap.yaml"
 MOVEIT = ROOT / "config" / "moveit_sensors_3d.yaml"
 
 # What PointCloudOctomapUpdater and DepthImageOctomapUpdater ask for in Humble and Jazzy.
@@ -96,6 +97,20 @@ def test_all_that_marks_and_the_camera_are_within_the_voxel_grid(layer):
 def test_what_is_marked_can_be_cleared_and_the_cloud_reaches_as_far(layer):
     marked_m = layer["depth_marking"]["obstacle_max_range"]
     assert marked_m <= layer["depth_clearing"]["raytrace_max_range"] <= LEAST_CLOUD_RANGE_M
+
+
+def test_the_scan_marks_and_clears_from_the_floor_it_lies_on():
+    """As nav2 has it, a source's heights bound what is heard, and a beam of +Inf counts only where it is told so."""
+    settings = yaml.safe_load(NAV2_SCAN.read_text())["local_costmap"]["local_costmap"]["ros__parameters"]
+    assert settings["plugins"].index("scan_layer") < settings["plugins"].index("inflation_layer")
+    layer = settings["scan_layer"]
+    source = layer[layer["observation_sources"]]
+    assert (source["topic"], source["data_type"]) == ("/scan", "LaserScan")
+    assert [source[key] for key in ("marking", "clearing", "inf_is_valid")] == [True, True, True]
+    for bounds in (layer, source):
+        assert bounds["min_obstacle_height"] < 0 < bounds["max_obstacle_height"]
+    # A free beam ends at the scan's range_max, and must not mark there.
+    assert source["obstacle_max_range"] <= source["raytrace_max_range"] < RULES["max_range"].default
 
 
 def test_moveit_reads_every_key_of_the_sensor_that_is_on(moveit):
