@@ -19,7 +19,7 @@ from depth_training.config import SIZE_MULTIPLE, DataConfig, NetworkConfig, Trai
 from depth_training.files import write_whole
 from depth_training.network.depth_network import DepthNetwork
 from depth_training.network.ensemble import NetworkEnsemble
-from depth_training.protocols import validation_protocol
+from depth_training.protocols import NYU_EIGEN, Protocol
 
 NETWORK_KEY = "depth_training.network"
 Network = DepthNetwork | NetworkEnsemble
@@ -56,18 +56,20 @@ def shown_zooms(data: DataConfig) -> tuple[float, float]:
     return min(zooms), max(zooms)
 
 
-def build_contract(config: TrainingConfig, validation_metrics: dict[str, float]) -> ModelContract:
+def build_contract(
+    config: TrainingConfig, validation_metrics: dict[str, float], protocol: Protocol = NYU_EIGEN
+) -> ModelContract:
     """Fill in the contract of a network trained under ``config``.
 
     Args:
         config: The run's settings.
         validation_metrics: Metric name to value on the validation split.
+        protocol: What they were measured by.
     """
     network, data = config.network, config.data
     blocks = "added skips, depthwise" if network.light_decoder else "concatenated skips"
     without = f", without blocks {', '.join(network.left_out_blocks)}" if network.left_out_blocks else ""
     mean, std = DepthNetwork.input_statistics(network)
-    protocol = validation_protocol(data.camera_height, data.camera_width)
     return ModelContract(
         format_version=FORMAT_VERSION,
         name=config.name,

@@ -64,7 +64,8 @@ def train(
     `encoder_weights=FILE.safetensors`.
 
     Settings are grouped as network, data, loss, optimiser and machine; depth_training/config.py explains each one, and
-    the run's config.yaml shows them all resolved. The best epoch by validation becomes model.safetensors.
+    the run's config.yaml shows them all resolved. The best epoch by validation (with
+    optimiser.kept_epoch=last the last one) becomes model.safetensors.
 
     \b
     python -m depth_training train --preset config/training/frozen.yaml \
@@ -100,7 +101,7 @@ def train(
 def _report_run(config: TrainingConfig, checkpoint: Path, run: Path) -> None:
     from depth_training import fine_tuning, initialisation
 
-    console.print(f"best network: {checkpoint}")
+    console.print(f"network: {checkpoint}")
     if config.init:
         before = initialisation.find_checkpoint(config.init)
         table = fine_tuning.compare_before_and_after(config, before, checkpoint, run)

@@ -225,7 +225,11 @@ class OptimiserConfig:
 
 @dataclass
 class MachineConfig:
-    """What it runs on. The result does not depend on it, but for the order in which numbers are summed.
+    """What it runs on.
+
+    The result of networks without BatchNorm in the decoder and without dropout does not depend on it, but for the order
+    in which numbers are summed. Several processes drop out each their own, and on a CPU each has the statistics of its
+    own part of a batch.
 
     Attributes:
         accelerator: ``auto``, ``cpu`` or ``gpu``.
@@ -310,6 +314,11 @@ def _refuse_values(config: TrainingConfig) -> None:
         )
     if config.optimiser.schedule not in SCHEDULES:
         raise ConfigError(f"optimiser.schedule is {config.optimiser.schedule!r}: give {' or '.join(SCHEDULES)}")
+    if config.loss.depth_power and config.loss.name != "log_depth":
+        raise ConfigError(
+            f"loss.depth_power={config.loss.depth_power:g} weighs pixels of log_depth, and loss.name is "
+            f"{config.loss.name}: leave it out, or set loss.name=log_depth"
+        )
     if config.optimiser.kept_epoch not in KEPT_EPOCHS:
         raise ConfigError(f"optimiser.kept_epoch is {config.optimiser.kept_epoch!r}: give {' or '.join(KEPT_EPOCHS)}")
     if config.optimiser.batch_size < 1 or config.optimiser.epochs < 1:

@@ -28,7 +28,7 @@ A prediction that is unknown (NaN, 0) counts as the least depth that the protoco
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -184,8 +184,18 @@ PROTOCOLS = {
 }
 
 
-def validation_protocol(height: int, width: int) -> Protocol:
-    """Choose what training validates by: ``nyu-eigen`` at its own size, else ``whole-image``, which has no crop."""
+def validation_protocol(height: int, width: int, is_training_camera: bool = True) -> Protocol:
+    """Choose what training validates by: ``nyu-eigen`` at its own size, else ``whole-image``, which has no crop.
+
+    Args:
+        height: Of the images of the training camera, pixels.
+        width: Likewise.
+        is_training_camera: Whether it took the images. Others are seen in its place, and no figure of theirs is one of
+            ``nyu-eigen``.
+    """
+    if not is_training_camera:
+        remark = "the middle of images of another camera, in metres of the training camera's terms"
+        return replace(PROTOCOLS["whole-image"], remark=remark)
     return NYU_EIGEN if NYU_EIGEN.fits(height, width) else PROTOCOLS["whole-image"]
 
 

@@ -9,10 +9,12 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback, EMAWeightAveraging, LearningRateMonitor, ModelCheckpoint
 from pytorch_lightning.loggers import CSVLogger, TensorBoardLogger
+from torch import nn
 
 from depth_training.callbacks import ExamplePictures, LastCheckpoint, LastingEarlyStopping, Progress, WholeCheckpoints
 from depth_training.config import ConfigError, MachineConfig, TrainingConfig
 from depth_training.data.epoch_order import EpochBatches
+from depth_training.network.depth_network import DepthNetwork
 
 
 def build_callbacks(config: TrainingConfig, run: Path, order: EpochBatches, validated: bool) -> list[Callback]:
@@ -53,8 +55,6 @@ def build_trainer(config: TrainingConfig, run: Path, callbacks: list[Callback]) 
         strategy="ddp" if several else "auto",
         # The batches are shared out by EpochBatches, validation by PartOfAll: nothing twice.
         use_distributed_sampler=False,
-        # Statistics of the whole batch, as one process has them; there is no such layer for a CPU.
-        sync_batchnorm=several and machine.accelerator != "cpu" and torch.cuda.is_available(),
         max_epochs=settings.epochs,
         precision=cast(Any, settings.precision),
         gradient_clip_val=settings.clip_norm or None,
@@ -66,6 +66,17 @@ def build_trainer(config: TrainingConfig, run: Path, callbacks: list[Callback]) 
         log_every_n_steps=20,
         enable_model_summary=False,
     )
+
+
+def synchronise_norms(network: DepthNetwork, machine: MachineConfig) -> None:
+    """Let several GPUs take the statistics of the whole batch, as one process does; in place.
+
+    The decoder's alone: the encoder's never move, and those of EfficientNet-lite are norm and activation in one, of
+    which the conversion would leave the norm. There is no such layer for a CPU.
+    """
+    several = machine.devices * machine.nodes > 1
+    if several and machine.accelerator != "cpu" and torch.cuda.is_available():
+        network.decoder = nn.SyncBatchNorm.convert_sync_batchnorm(network.decoder)
 
 
 def check_processes(machine: MachineConfig, batch_size: int) -> None:

@@ -19,6 +19,7 @@ from depth_training.callbacks import move_best
 from depth_training.checkpoint import RunError, build_contract, save_checkpoint
 from depth_training.config import TrainingConfig, save_config
 from depth_training.data.batch_shrink import shrink_batch, shrink_depth
+from depth_training.data.dataset import is_training_camera
 from depth_training.data.epoch_order import derived_seed, seeded_generator
 from depth_training.data.loaders import plain_pairs_error, training_loader, validation_loader, whole_loader
 from depth_training.data.pairs import PairsError
@@ -29,9 +30,9 @@ from depth_training.initialisation import load_weights
 from depth_training.losses import build_loss, confidence_nll
 from depth_training.metrics import DepthMetrics
 from depth_training.network.depth_network import DepthNetwork
-from depth_training.protocols import validation_protocol
+from depth_training.protocols import NYU_EIGEN, Protocol, validation_protocol
 from depth_training.run_settings import FREE_KEYS, refuse_changed_settings
-from depth_training.trainer import build_callbacks, build_trainer, check_processes
+from depth_training.trainer import build_callbacks, build_trainer, check_processes, synchronise_norms
 
 logger = logging.getLogger(__name__)
 
@@ -43,7 +44,13 @@ SHRINK_SIZES = 4
 class DepthModule(pl.LightningModule):
     """One network with its loss, optimiser and validation metrics."""
 
-    def __init__(self, config: TrainingConfig):
+    def __init__(self, config: TrainingConfig, protocol: Protocol = NYU_EIGEN):
+        """Build the network, and what it is trained and judged by.
+
+        Args:
+            config: Of the run.
+            protocol: Of the validation metrics.
+        """
         super().__init__()
         self.config = config
         # Channels last is how CPU and GPU kernels for convolutions want their data: half the time in bf16.
@@ -55,7 +62,7 @@ class DepthModule(pl.LightningModule):
         self.network.train()
         self.loss = build_loss(config.loss)
         self.teacher = Teacher(config.loss.teacher, config.data) if config.loss.teacher else None
-        self.validation_metrics = DepthMetrics(validation_protocol(config.data.camera_height, config.data.camera_width))
+        self.validation_metrics = DepthMetrics(protocol)
         self.images: list[str] = []  # of the batch at work, for messages
 
     def _predict(self, image: Tensor) -> tuple[Tensor, ...]:
@@ -176,7 +183,7 @@ def _checkpoint_to_resume(run: Path) -> Path | None:
 
 
 def train(config: TrainingConfig, run: Path, resume: bool = False) -> Path:
-    """Train, keep the epoch with the best validation abs_rel (the last without validation), write it as a checkpoint.
+    """Train, keep one epoch (``optimiser.kept_epoch``; the last without validation), write it as a checkpoint.
 
     A run that was killed and resumed ends with the weights of one that was not, bit by bit on a CPU with as many
     threads. With several processes each calls this; the first one writes.
@@ -216,7 +223,10 @@ def train(config: TrainingConfig, run: Path, resume: bool = False) -> Path:
         if trainer.is_global_zero:
             save_config(config, run / "config.yaml")
             logger.info("%d training and %d validation pairs (%s)", len(training), len(validation), config.data.split)
-        module = DepthModule(config)
+        own = all(is_training_camera(pair, config.data) for pair in validation)
+        protocol = validation_protocol(config.data.camera_height, config.data.camera_width, own)
+        module = DepthModule(config, protocol)
+        synchronise_norms(module.network, config.machine)
         checkpoint = _checkpoint_to_resume(run) if resume else None
         trainer.fit(module, loader, validating, ckpt_path=checkpoint, weights_only=True)
         model = run / "model.safetensors"
@@ -226,7 +236,7 @@ def train(config: TrainingConfig, run: Path, resume: bool = False) -> Path:
             if metrics:
                 told = ", ".join(f"{name} {value:.4f}" for name, value in metrics.items())
                 logger.info("%s epoch: validation %s", config.optimiser.kept_epoch, told)
-            save_checkpoint(module.network, build_contract(config, metrics), model)
+            save_checkpoint(module.network, build_contract(config, metrics, protocol), model)
         return model
     except SystemExit as error:
         # pytorch-lightning turns Ctrl-C into an exit with status 1.

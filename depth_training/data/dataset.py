@@ -34,6 +34,12 @@ def source_matrix(pair: Pair, config: DataConfig, image_size: tuple[int, int]) -
     return Intrinsics(config.fx * s_x, config.fy * s_y).matrix(image_size)
 
 
+def is_training_camera(pair: Pair, config: DataConfig) -> bool:
+    """Whether a pair says that another camera took it, by a focal length that differs by more than a hundredth."""
+    k = pair.intrinsics
+    return k is None or (math.isclose(k.fx, config.fx, rel_tol=0.01) and math.isclose(k.fy, config.fy, rel_tol=0.01))
+
+
 def training_focal(config: DataConfig) -> tuple[float, float]:
     """(fx, fy) of the training camera in pixels at network resolution: every target is told in its terms."""
     return (

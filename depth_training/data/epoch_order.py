@@ -22,15 +22,19 @@ OTHER_ASPECTS = (16 / 9, 1.0, 3 / 4)
 
 
 class SampleKey(NamedTuple):
-    """One sample of a run: which pair, the epoch that it is seen in, and the view's shape, the same for a batch."""
+    """One sample of a run: which pair, the epoch that it is seen in, and the view's shape, the same for a batch.
+
+    `occurrence` counts from 0 how often an epoch has shown the pair before, as it does with replayed ones.
+    """
 
     epoch: int
     pair: int
     aspect: float | None = None  # width over height; None for the configured size
+    occurrence: int = 0
 
 
 def derived_seed(*numbers: int) -> int:
-    """Mix non-negative numbers to one seed of 64 bits; neighbours give unrelated seeds."""
+    """Mix non-negative numbers to one seed of 64 bits; neighbours give unrelated seeds, last zeros do not count."""
     return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0])
 
 
@@ -106,10 +110,11 @@ class EpochBatches(Sampler[list[SampleKey]]):
     def batch(self, own: list[int], replayed: list[int], number: int) -> list[SampleKey]:
         """All samples of one batch."""
         mine = own[number * self.own_per_batch : (number + 1) * self.own_per_batch]
-        theirs = replayed[number * self.replay_per_batch : (number + 1) * self.replay_per_batch]
-        pairs = (*mine, *(self.count + place for place in theirs))
         aspect = self.draw_aspect(number)
-        return [SampleKey(self.epoch, pair, aspect) for pair in pairs]
+        draws = range(number * self.replay_per_batch, (number + 1) * self.replay_per_batch)
+        # They come in one whole order after the other.
+        theirs = [SampleKey(self.epoch, self.count + replayed[draw], aspect, draw // self.replayed) for draw in draws]
+        return [SampleKey(self.epoch, pair, aspect) for pair in mine] + theirs
 
     def draw_aspect(self, number: int) -> float | None:
         """Shape of all views of one batch of this epoch, whatever the number of processes."""
@@ -164,6 +169,6 @@ class SeededSamples(Dataset):
     def __getitem__(self, key: SampleKey) -> tuple[Tensor, Tensor, str]:
         """The image and depth of :class:`TrainingPairs`, and the path of the image for messages."""
         with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(derived_seed(self.seed, key.epoch, key.pair))
+            torch.default_generator.manual_seed(derived_seed(self.seed, key.epoch, key.pair, key.occurrence))
             image, depth_m = self.samples.view(key.pair, key.aspect)
         return image, depth_m, str(self.samples.pairs[key.pair].image)

@@ -10,6 +10,11 @@ import numpy as np
 from depth_training.config import DataConfig
 from depth_training.data.pairs import Pair, PairsError, read_pairs
 
+BLOCKS_REMEDY = (
+    "; a block is a scene, or a run of consecutive indices: name each pair's room in a column scene, give others by "
+    "data.validation_pairs, hold none apart by data.validation_share=0, or split frames by data.split=frames"
+)
+
 
 def consecutive_blocks(pairs: Sequence[Pair]) -> list[list[Pair]]:
     """Group pairs into runs of consecutive indices; a gap in the index, or another scene, starts a new run.
@@ -59,6 +64,7 @@ def split_pairs(pairs: Sequence[Pair], kind: str, validation_share: float, seed:
         raise PairsError(
             f"the split {kind} of {len(pairs)} pairs with validation share {validation_share} leaves "
             f"{len(training)} for training and {len(validation)} for validation: both need at least one"
+            + (BLOCKS_REMEDY if kind == "blocks" else "")
         )
     return sorted(training, key=lambda pair: pair.index), sorted(validation, key=lambda pair: pair.index)
 

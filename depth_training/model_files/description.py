@@ -190,10 +190,12 @@ def describe_run(run: Path) -> tuple[Rows, Rows]:
         table = pd.concat([pd.read_csv(log) for log in logs], ignore_index=True).groupby("epoch").last()
         rows.append(("epochs", f"{int(table.index.max()) + 1} of {dict(settings).get('optimiser.epochs', '?')}"))
         if "val/abs_rel" in table and table["val/abs_rel"].notna().any():
-            best = table["val/abs_rel"].idxmin()
-            figures = {name: table[name][best] for name in table if str(name).startswith("val/")}
+            kept = dict(settings).get("optimiser.kept_epoch", "best")
+            validated = table["val/abs_rel"].dropna()
+            epoch = validated.index.max() if kept == "last" else validated.idxmin()
+            figures = {name: table[name][epoch] for name in table if str(name).startswith("val/")}
             said = ", ".join(f"{name.removeprefix('val/')} {value:.4f}" for name, value in figures.items())
-            rows.append(("best validation", f"epoch {int(best) + 1}: {said}"))
+            rows.append((f"{kept} validation", f"epoch {int(epoch) + 1}: {said}"))
     model = run / "model.safetensors"
     rows.append(("model", f"{model}" if model.is_file() else "not written yet: the run has not ended"))
     return rows, settings

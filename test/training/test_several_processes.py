@@ -65,7 +65,7 @@ def test_two_processes_match_one(runs):
 
 def test_one_process_alone_writes_and_speaks(runs):
     _, two, printed = runs
-    assert printed.count("best network") == 1
+    assert printed.count("network: ") == 1
     assert printed.count("training and 3 validation pairs") == 1
     assert len(list(two.glob("logs/version_*"))) == 1
     assert len(list(two.glob("tensorboard/events*"))) == 1

@@ -10,10 +10,11 @@ torch = pytest.importorskip("torch", reason="depth_training needs the train extr
 import torchvision  # noqa: E402
 from torch import nn  # noqa: E402
 
-from depth_training.config import NetworkConfig  # noqa: E402
+from depth_training.config import MachineConfig, NetworkConfig  # noqa: E402
 from depth_training.network.decoder import Decoder, DecoderBlock, LightBlock  # noqa: E402
 from depth_training.network.depth_network import ConfidenceHead, DepthNetwork, LogDepthHead  # noqa: E402
 from depth_training.network.encoders import ENCODERS, Encoder, EncoderWeightsError  # noqa: E402
+from depth_training.trainer import synchronise_norms  # noqa: E402
 
 NETWORKS = {
     "mobilenet_v2": NetworkConfig(encoder="mobilenet_v2", widths=[16, 12, 8, 8]),
@@ -304,3 +305,18 @@ def test_the_confidence_leaves_the_depth_and_its_gradients_as_they_are():
             torch.testing.assert_close(gradients.pop(name), parameter.grad, rtol=0, atol=0)
     assert all(name.startswith("confidence.") for name in gradients)
     assert all(gradient.any() for gradient in gradients.values())
+
+
+@pytest.mark.parametrize("encoder", ["efficientnet_lite0", "mobilenet_v2"])
+def test_norms_that_several_gpus_share_are_the_decoders_and_mean_the_same(encoder, monkeypatch):
+    """As on two GPUs; what is converted is not computed with here, which needs them."""
+    network = DepthNetwork(NetworkConfig(encoder=encoder, light_decoder=True)).eval()
+    image = torch.rand(1, 3, 64, 96)
+    before = network(image)[0]
+    names = set(network.state_dict())
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    synchronise_norms(network, MachineConfig(devices=2))
+    assert any(isinstance(layer, torch.nn.SyncBatchNorm) for layer in network.decoder.modules())
+    assert not any(isinstance(layer, torch.nn.SyncBatchNorm) for layer in network.encoder.modules())
+    assert set(network.state_dict()) == names
+    torch.testing.assert_close(network(image)[0], before)

@@ -55,6 +55,18 @@ def test_a_resumed_run_enters_an_epoch_in_the_middle_and_the_next_one_at_its_beg
     assert batches_of(resumed, 3) == batches_of(whole, 3)
 
 
+def test_a_pair_that_is_replayed_more_than_once_in_an_epoch_is_seen_anew_each_time():
+    order = EpochBatches(40, 4, 7, replayed=6, replay_share=0.5)
+    keys = list(chain.from_iterable(order))
+    assert len(set(keys)) == len(keys) == 80
+    drawn = [key for key in keys if key.pair >= 40]
+    assert [key.occurrence for key in drawn] == [draw // 6 for draw in range(40)]
+    samples = SeededSamples(Drawing(46), 3)
+    again = [samples[key][1] for key in drawn if key.pair == drawn[0].pair]
+    assert len(again) > 5
+    assert not any(torch.equal(again[0], other) for other in again[1:])
+
+
 @given(st.integers(1, 4), st.integers(1, 5), st.floats(0, 0.9))
 def test_the_processes_parts_make_the_batch_of_one(processes, per_process, share):
     order = EpochBatches(50, processes * per_process, 1, replayed=9, replay_share=share)

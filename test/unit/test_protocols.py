@@ -1,6 +1,7 @@
 """Each protocol against its publication, written a second time in plain numpy and PIL; what a model is shown."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,9 +12,25 @@ from PIL import Image  # noqa: E402
 
 from depth_estimation_ros.inference import Prediction  # noqa: E402
 from depth_training import evaluation  # noqa: E402
-from depth_training.evaluation import Camera, judge_prediction, predict_under  # noqa: E402
+from depth_training.config import DataConfig  # noqa: E402
+from depth_training.data.intrinsics import Intrinsics  # noqa: E402
+from depth_training.data.pairs import Pair  # noqa: E402
+from depth_training.evaluation import (  # noqa: E402
+    Camera,
+    assumed_camera,
+    camera_of,
+    given_camera,
+    judge_prediction,
+    predict_under,
+)
 from depth_training.metrics import METRIC_NAMES, DepthMetrics, per_image_metrics  # noqa: E402
-from depth_training.protocols import NYU_EIGEN, PROTOCOLS, ProtocolError, named_protocol  # noqa: E402
+from depth_training.protocols import (  # noqa: E402
+    NYU_EIGEN,
+    PROTOCOLS,
+    ProtocolError,
+    named_protocol,
+    validation_protocol,
+)
 
 CAMERA = Camera(518.8579, 519.4696)
 
@@ -190,3 +207,29 @@ def test_fastdepth_shows_its_crop_alone_and_puts_the_answer_back_in_place(shown,
     assert compared.shape == (224, 224)
     np.testing.assert_allclose(compared, protocol.compared(image_rgb[..., 0].astype(np.float32) / 10))
     assert math.isnan(prediction.depth_m[top - 1, left])
+
+
+@pytest.mark.parametrize(("height", "width"), [(480, 640), (240, 320), (960, 640)])
+def test_pairs_without_a_focal_length_are_the_assumed_cameras_at_their_own_size(height, width):
+    """Half as many pixels across have half the focal length, by the definition of a pinhole."""
+    silent = Pair(Path("a.jpg"), Path("a.png"), 0)
+    assumed = assumed_camera(DataConfig(fx=500, fy=510))
+    camera = camera_of(silent, assumed, (height, width, 3))
+    assert (camera.fx, camera.fy) == pytest.approx((500 * width / 640, 510 * height / 480))
+    told = Pair(Path("a.jpg"), Path("a.png"), 0, intrinsics=Intrinsics(300, 301))
+    assert camera_of(told, assumed, (height, width)) == Camera(300, 301)
+
+
+def test_a_focal_length_on_the_command_line_is_that_of_the_images_at_hand():
+    silent = Pair(Path("a.jpg"), Path("a.png"), 0)
+    assert camera_of(silent, given_camera(300, None, DataConfig()), (240, 320)) == Camera(300, 300)
+    assert camera_of(silent, given_camera(300, 310, DataConfig()), (240, 320)) == Camera(300, 310)
+    assert given_camera(None, None, DataConfig()) == assumed_camera(DataConfig())
+
+
+def test_other_cameras_are_not_validated_under_a_published_name():
+    assert validation_protocol(480, 640) is NYU_EIGEN
+    assert validation_protocol(720, 1280).name == "whole-image"
+    other = validation_protocol(480, 640, is_training_camera=False)
+    assert other.rows == (0, None)
+    assert "another camera" in other.describe()
