@@ -19,7 +19,7 @@ from depth_training.config import SIZE_MULTIPLE, DataConfig, NetworkConfig, Trai
 from depth_training.files import write_whole
 from depth_training.network.depth_network import DepthNetwork
 from depth_training.network.ensemble import NetworkEnsemble
-from depth_training.protocols import NYU_EIGEN, Protocol
+from depth_training.protocols import Protocol, validation_protocol
 
 NETWORK_KEY = "depth_training.network"
 Network = DepthNetwork | NetworkEnsemble
@@ -57,18 +57,19 @@ def shown_zooms(data: DataConfig) -> tuple[float, float]:
 
 
 def build_contract(
-    config: TrainingConfig, validation_metrics: dict[str, float], protocol: Protocol = NYU_EIGEN
+    config: TrainingConfig, validation_metrics: dict[str, float], protocol: Protocol | None = None
 ) -> ModelContract:
     """Fill in the contract of a network trained under ``config``.
 
     Args:
         config: The run's settings.
         validation_metrics: Metric name to value on the validation split.
-        protocol: What they were measured by.
+        protocol: What they were measured by; None for that of images of the training camera.
     """
     network, data = config.network, config.data
     blocks = "added skips, depthwise" if network.light_decoder else "concatenated skips"
     without = f", without blocks {', '.join(network.left_out_blocks)}" if network.left_out_blocks else ""
+    protocol = protocol or validation_protocol(data.camera_height, data.camera_width)
     mean, std = DepthNetwork.input_statistics(network)
     return ModelContract(
         format_version=FORMAT_VERSION,

@@ -30,7 +30,7 @@ from depth_training.initialisation import load_weights
 from depth_training.losses import build_loss, confidence_nll
 from depth_training.metrics import DepthMetrics
 from depth_training.network.depth_network import DepthNetwork
-from depth_training.protocols import NYU_EIGEN, Protocol, validation_protocol
+from depth_training.protocols import Protocol, validation_protocol
 from depth_training.run_settings import FREE_KEYS, refuse_changed_settings
 from depth_training.trainer import build_callbacks, build_trainer, check_processes, synchronise_norms
 
@@ -44,12 +44,12 @@ SHRINK_SIZES = 4
 class DepthModule(pl.LightningModule):
     """One network with its loss, optimiser and validation metrics."""
 
-    def __init__(self, config: TrainingConfig, protocol: Protocol = NYU_EIGEN):
+    def __init__(self, config: TrainingConfig, protocol: Protocol | None = None):
         """Build the network, and what it is trained and judged by.
 
         Args:
             config: Of the run.
-            protocol: Of the validation metrics.
+            protocol: Of the validation metrics; None for that of images of the training camera.
         """
         super().__init__()
         self.config = config
@@ -62,7 +62,9 @@ class DepthModule(pl.LightningModule):
         self.network.train()
         self.loss = build_loss(config.loss)
         self.teacher = Teacher(config.loss.teacher, config.data) if config.loss.teacher else None
-        self.validation_metrics = DepthMetrics(protocol)
+        self.validation_metrics = DepthMetrics(
+            protocol or validation_protocol(config.data.camera_height, config.data.camera_width)
+        )
         self.images: list[str] = []  # of the batch at work, for messages
 
     def _predict(self, image: Tensor) -> tuple[Tensor, ...]:

@@ -201,8 +201,9 @@ def calibrate_confidence(
             raise ValueError("--factor fits nothing, and --pairs and --limit have no use with it: leave them out")
         rescale_checkpoint(checkpoint, factor, target)
     else:
+        chosen = _calibration_pairs(pairs, checkpoint, limit)
         camera = given_camera(fx, fy, training_camera(load_checkpoint(checkpoint)[1]))
-        factor = calibrate_checkpoint(checkpoint, _calibration_pairs(pairs, checkpoint, limit), camera, target)
+        factor = calibrate_checkpoint(checkpoint, chosen, camera, target)
     console.print(f"{target}: sigma x {factor:.3f}")
 
 
