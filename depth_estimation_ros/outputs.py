@@ -115,9 +115,10 @@ class OutputPublishers:
         self._camera = camera
         self._publishers: list[tuple[Output, LifecyclePublisher]] = []
         self._left_out: dict[str, str] = {}
+        self._resolved = {output: node.resolve_topic_name(in_namespace(camera, output.topic)) for output in OUTPUTS}
         try:
             for output in OUTPUTS:
-                if self._resolved(output) in inputs:
+                if self._resolved[output] in inputs:
                     self._leave_out(output)
                 else:
                     self._publishers.append((output, self._advertise(output)))
@@ -127,7 +128,7 @@ class OutputPublishers:
 
     def _leave_out(self, output: Output) -> None:
         topic = in_namespace(self._camera, output.topic)
-        sentence = f"silent, for this node listens to {self._resolved(output)}: remap {topic} to have it"
+        sentence = f"silent, for this node listens to {self._resolved[output]}: remap {topic} to have it"
         self._left_out[output.topic] = sentence
         self._node.get_logger().warning(f"{topic} is {sentence}")
 
@@ -155,7 +156,7 @@ class OutputPublishers:
     def facts(self) -> dict[str, str]:
         """For diagnostics: what is silent because it is an input, or because others publish it."""
         return self._left_out | {
-            output.topic: f"silent, for others publish {self._resolved(output)}: remap {output.topic} to have both"
+            output.topic: f"silent, for others publish {self._resolved[output]}: remap {output.topic} to have both"
             for output, _ in self._publishers
             if output.yields and self._is_shared(output)
         }
@@ -164,10 +165,7 @@ class OutputPublishers:
         return bool(publisher.get_subscription_count()) and not (output.yields and self._is_shared(output))
 
     def _is_shared(self, output: Output) -> bool:
-        return self._node.count_publishers(self._resolved(output)) > 1
-
-    def _resolved(self, output: Output) -> str:
-        return self._node.resolve_topic_name(in_namespace(self._camera, output.topic))
+        return self._node.count_publishers(self._resolved[output]) > 1
 
     def mixed_remarks(self) -> list[str]:
         """One sentence for each topic that is subscribed to and has other publishers, too."""
@@ -175,7 +173,7 @@ class OutputPublishers:
         return [
             f"others publish {topic}, too, and listeners get both: remap one of the two, or give this node a namespace "
             "of its own"
-            for topic in map(self._resolved, filter(self._is_shared, wanted))
+            for topic in (self._resolved[output] for output in wanted if self._is_shared(output))
         ]
 
     def remarks(self, estimate: Estimate) -> list[str]:

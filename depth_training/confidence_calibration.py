@@ -21,7 +21,7 @@ from depth_training.data.splits import training_and_validation_pairs
 from depth_training.evaluation import Camera, camera_of, predict_at_image_size
 from depth_training.network.depth_network import ConfidenceHead
 from depth_training.network.ensemble import NetworkEnsemble
-from depth_training.protocols import NYU_EIGEN, PROTOCOLS
+from depth_training.protocols import validation_protocol
 
 TOLERANCE = 0.01  # a factor nearer to 1 than this moves the coverage by less than half a percent
 MOST_ROUNDS = 4
@@ -131,5 +131,6 @@ def _errors(predictor: Predictor, pairs: Sequence[Pair], camera: Camera) -> Iter
         image_rgb, truth_m = read_pair(pair)
         predicted = predict_at_image_size(predictor, image_rgb, camera_of(pair, camera, truth_m.shape))
         assert predicted.log_depth_sigma is not None  # the network has a confidence, or we were not here
-        protocol = NYU_EIGEN if NYU_EIGEN.fits(*truth_m.shape) else PROTOCOLS["whole-image"]
-        yield errors_in_sigmas(*known_pixels(predicted.depth_m, predicted.log_depth_sigma, truth_m, protocol))
+        height, width = truth_m.shape
+        known = known_pixels(predicted.depth_m, predicted.log_depth_sigma, truth_m, validation_protocol(height, width))
+        yield errors_in_sigmas(*known)

@@ -241,6 +241,11 @@ class MachineConfig:
     devices: int = 1
     nodes: int = 1
 
+    @property
+    def processes(self) -> int:
+        """On all machines together."""
+        return self.devices * self.nodes
+
 
 @dataclass
 class TrainingConfig:

@@ -14,13 +14,12 @@ import torch
 from rich.table import Table
 
 from depth_training.config import DataConfig, TrainingConfig
-from depth_training.data.dataset import source_matrix
 from depth_training.data.pairs import Pair, PairsError, read_pair, read_pairs
 from depth_training.data.prepare import prepare
 from depth_training.data.sources import detect_kind
 from depth_training.data.sources.bag import BagOptions, open_bag
 from depth_training.data.splits import consecutive_blocks, pairs_and_test_pairs, replayed_and_test_pairs
-from depth_training.evaluation import Camera, evenly_spread, open_model, predict_at_image_size
+from depth_training.evaluation import assumed_camera, camera_of, evenly_spread, open_model, predict_at_image_size
 from depth_training.files import write_whole
 from depth_training.intervals import mean_and_interval
 from depth_training.metrics import METRIC_NAMES, per_image_metrics
@@ -90,8 +89,8 @@ def judge(model: str, pairs: Sequence[Pair], config: DataConfig) -> pd.DataFrame
     predictor, rows = open_model(model), []
     for pair in pairs:
         image_rgb, depth_m = read_pair(pair)
-        k = source_matrix(pair, config, depth_m.shape)
-        predicted_m = predict_at_image_size(predictor, image_rgb, Camera(k[0, 0], k[1, 1])).depth_m
+        camera = camera_of(pair, assumed_camera(config), depth_m.shape)
+        predicted_m = predict_at_image_size(predictor, image_rgb, camera).depth_m
         metrics = per_image_metrics(
             torch.from_numpy(predicted_m)[None, None], torch.from_numpy(depth_m)[None, None], PROTOCOLS["whole-image"]
         )

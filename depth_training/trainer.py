@@ -47,7 +47,7 @@ def build_callbacks(config: TrainingConfig, run: Path, order: EpochBatches, vali
 def build_trainer(config: TrainingConfig, run: Path, callbacks: list[Callback]) -> pl.Trainer:
     """A trainer on the devices that the configuration names, with its logs in the run's folder."""
     settings, machine = config.optimiser, config.machine
-    several = machine.devices * machine.nodes > 1
+    several = machine.processes > 1
     return pl.Trainer(
         accelerator=machine.accelerator,
         devices=machine.devices,
@@ -74,7 +74,7 @@ def synchronise_norms(network: DepthNetwork, machine: MachineConfig) -> None:
     The decoder's alone: the encoder's never move, and those of EfficientNet-lite are norm and activation in one, of
     which the conversion would leave the norm. There is no such layer for a CPU.
     """
-    several = machine.devices * machine.nodes > 1
+    several = machine.processes > 1
     if several and machine.accelerator != "cpu" and torch.cuda.is_available():
         network.decoder = nn.SyncBatchNorm.convert_sync_batchnorm(network.decoder)
 
@@ -85,7 +85,7 @@ def check_processes(machine: MachineConfig, batch_size: int) -> None:
     Raises:
         ConfigError: It cannot.
     """
-    processes = machine.devices * machine.nodes
+    processes = machine.processes
     if machine.devices < 1 or machine.nodes < 1 or batch_size % processes:
         raise ConfigError(
             f"optimiser.batch_size={batch_size} cannot be shared out to machine.devices={machine.devices} on each of "

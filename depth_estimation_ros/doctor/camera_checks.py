@@ -25,19 +25,11 @@ STOCK_LARGEST_BYTES = 500_000
 
 @dataclass(frozen=True)
 class PublisherFacts:
-    """One publisher of a topic.
-
-    Attributes:
-        node: Name with namespace.
-        reliable: Else best effort.
-        message_type: As sensor_msgs/msg/Image.
-        keeps: Whether it tells who comes later what it has sent (transient local).
-    """
+    """One publisher of a topic: node name with namespace, whether it is reliable, and its message type."""
 
     node: str
     reliable: bool
     message_type: str
-    keeps: bool = False
 
 
 @dataclass(frozen=True)

@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from typing import Any
 
 from rclpy.node import Node
-from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 
 from depth_estimation_ros.calibration import Calibration
 from depth_estimation_ros.doctor.camera_checks import CalibrationFacts, ImageFacts
 from depth_estimation_ros.doctor.collector import Collector
 from depth_estimation_ros.images import ImageError, decode_compressed, decode_image
+from depth_estimation_ros.qos import AdaptiveSubscription
 
 COMPRESSED_TYPE = "sensor_msgs/msg/CompressedImage"
 IMAGE_TYPE = "sensor_msgs/msg/Image"
+QUEUED = 5
 
 
 class CameraListener:
-    """Hears one camera's images and CameraInfos, as reliably as each is offered."""
+    """Hears one camera's images and CameraInfos, as the node does."""
 
     def __init__(self, node: Node, collector: Collector, image_topic: str, info_topic: str, compressed: bool):
-        self._node = node
         self._collector = collector
         self.image_topic, self.info_topic = image_topic, info_topic
         self._expected_type = COMPRESSED_TYPE if compressed else IMAGE_TYPE
@@ -32,14 +31,14 @@ class CameraListener:
         self._stamp_age_s = 0.0
         self._info: CameraInfo | None = None
         self._subscriptions = [
-            self._subscribe(CompressedImage if compressed else Image, image_topic, self._on_image),
-            self._subscribe(CameraInfo, info_topic, self._on_info),
+            AdaptiveSubscription(node, CompressedImage if compressed else Image, image_topic, self._on_image, QUEUED),
+            AdaptiveSubscription(node, CameraInfo, info_topic, self._on_info, QUEUED, hears_earlier=True),
         ]
 
     def close(self) -> None:
         """Stop listening: the camera pays for every listener."""
         for subscription in self._subscriptions:
-            self._node.destroy_subscription(subscription)
+            subscription.destroy()
 
     def image_facts(self, is_time_simulated: bool) -> ImageFacts:
         """What was heard of the images."""
@@ -79,16 +78,6 @@ class CameraListener:
             input_rectified=input_rectified,
             assumed_hfov_deg=assumed_hfov_deg,
         )
-
-    def _subscribe(self, message_type: type, topic: str, callback: Callable[[Any], None]) -> Any:
-        publishers = self._collector.publishers(topic)
-        reliable = bool(publishers) and all(publisher.reliable for publisher in publishers)
-        reliability = ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT
-        # A CameraInfo that was sent once, before the doctor came, is heard as the node hears it.
-        keeps = reliable and message_type is CameraInfo and all(publisher.keeps for publisher in publishers)
-        durability = DurabilityPolicy.TRANSIENT_LOCAL if keeps else DurabilityPolicy.VOLATILE
-        qos = QoSProfile(depth=5, reliability=reliability, durability=durability)
-        return self._node.create_subscription(message_type, topic, callback, qos)
 
     def _on_image(self, msg: Any) -> None:
         self._arrivals_s.append(time.monotonic())

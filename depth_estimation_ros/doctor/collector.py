@@ -90,10 +90,7 @@ class Collector:
         """Who publishes a topic."""
         return tuple(
             PublisherFacts(
-                node=_full_name(info),
-                reliable=info.qos_profile.reliability == ReliabilityPolicy.RELIABLE,
-                message_type=info.topic_type,
-                keeps=info.qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL,
+                _full_name(info), info.qos_profile.reliability == ReliabilityPolicy.RELIABLE, info.topic_type
             )
             for info in self._node.get_publishers_info_by_topic(topic)
         )
