@@ -19,6 +19,18 @@ def whose_info(info: StampedCalibration | None, image_header: Header) -> str:
     return whose if info.frame_id == image_header.frame_id else f"{whose}, of frame {info.frame_id!r}"
 
 
+def missing_info_remark(topic: str, publishers: int) -> str:
+    """Why no CameraInfo has come, as far as the node can see, and what to do.
+
+    Args:
+        topic: As resolved.
+        publishers: How many there are on it.
+    """
+    if publishers == 0:
+        return f"nobody publishes {topic}: remap camera_info to the topic of the camera's CameraInfo"
+    return f"nothing has come on {topic}, though it has a publisher: see whether the camera driver sends its CameraInfo"
+
+
 def estimate_facts(estimate: Estimate) -> dict[str, str]:
     """How one image was worked on, by diagnostics' key; with what the floor said of the scale where it was asked."""
     view = estimate.view
