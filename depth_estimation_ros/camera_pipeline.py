@@ -109,6 +109,10 @@ class CameraPipeline:
         self._planned_for: Hashable = None
         self._floor_scale = FloorScale()
 
+    def forget(self) -> None:
+        """Start the floor's scale anew: the camera, or the time, is another."""
+        self._floor_scale = FloorScale()
+
     def prepare(
         self, size: tuple[int, int], calibration: Calibration | None, input_rectified: bool, parameters: Parameters
     ) -> bool:
@@ -185,7 +189,7 @@ class CameraPipeline:
         self, depth_m: np.ndarray, view: View, camera_pose: CameraPose | None, parameters: Parameters
     ) -> FloorReading | None:
         if not parameters.floor_scale:
-            self._floor_scale = FloorScale()
+            self.forget()
             return None
         valid_m = depth_m if view.valid_mask is None else np.where(view.valid_mask, depth_m, np.nan)
         return self._floor_scale.update(valid_m, view.k_network, camera_pose, parameters.scale)

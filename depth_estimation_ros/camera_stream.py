@@ -89,6 +89,7 @@ class CameraStream:
         self._stamps = StampWatch()
         self._frame_facts = None
         self._prepared_for = []
+        self._pipeline.forget()
         self._mounting.start()
         self._worker.start()
         compressed = self.parameters.image_transport == "compressed"
@@ -107,13 +108,18 @@ class CameraStream:
                 )
             )
 
-    def stop(self) -> None:
-        """Unsubscribe, finish the frame in work, and lose the one behind it; harmless where nothing runs."""
+    def halt(self) -> None:
+        """Unsubscribe and lose the frame that waits, not waiting for the one in work; harmless where nothing runs."""
         while self._subscriptions:
             self._subscriptions.pop().destroy()
         self._infos.close()
-        if self._worker.stop():
+        if self._worker.halt():
             self._health.count_dropped()
+
+    def stop(self) -> None:
+        """Halt, and finish the frame in work."""
+        self.halt()
+        self._worker.stop()
         self._mounting.stop()
 
     def destroy(self) -> None:
@@ -131,6 +137,7 @@ class CameraStream:
         self._jumped_s = time.monotonic()
         self._health.forget_latencies()
         self._stamps.forget()
+        self._pipeline.forget()
         self._mounting.forget()
 
     @property

@@ -85,11 +85,8 @@ class FrameWorker(Generic[FrameT]):
             self._changed.notify()
             return replaces
 
-    def stop(self, timeout_s: float | None = None) -> bool:
-        """Let the frame in work finish, and end the thread; harmless where it does not run.
-
-        Args:
-            timeout_s: Seconds to wait for the thread, None for as long as the frame takes.
+    def halt(self) -> bool:
+        """Take no frame any more, and let the one in work finish; returns at once, harmless where it does not run.
 
         Returns:
             True if a frame that was waiting in the slot is lost.
@@ -99,6 +96,18 @@ class FrameWorker(Generic[FrameT]):
             loses = bool(self._waiting)
             self._waiting = []
             self._changed.notify()
+        return loses
+
+    def stop(self, timeout_s: float | None = None) -> bool:
+        """Halt, let the frame in work finish, and end the thread; harmless where it does not run.
+
+        Args:
+            timeout_s: Seconds to wait for the thread, None for as long as the frame takes.
+
+        Returns:
+            True if a frame that was waiting in the slot is lost.
+        """
+        loses = self.halt()
         if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(timeout_s)
         return loses

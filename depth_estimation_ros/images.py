@@ -18,6 +18,11 @@ MAX_SIDE_PX = 16384
 """A width or height above this is taken for a broken message, not for a camera."""
 
 
+PNG = b"\x89PNG\r\n\x1a\n"
+PNG_COLOUR_TYPE = 25
+"""Where it stands in a file: 0 is a single channel."""
+
+
 class ImageError(ValueError):
     """An image message that cannot be decoded; one sentence with the value, the rule and what to do."""
 
@@ -98,7 +103,12 @@ def decode_image(msg: Any, converter: Converter | None = None) -> np.ndarray:
         return cv2.cvtColor(samples, _YUV420_CODES[name])
     if name in _YUV422_CODES:
         return cv2.cvtColor(samples.reshape(height, width, 2), _YUV422_CODES[name])
-    image_rgb = (converter or default_converter())(PackedImage(height, width, name, samples.shape[1], samples))
+    return _to_rgb(name, samples, width, converter)
+
+
+def _to_rgb(name: str, samples: np.ndarray, width: int, converter: Converter | None = None) -> np.ndarray:
+    height, row_samples = samples.shape
+    image_rgb = (converter or default_converter())(PackedImage(height, width, name, row_samples, samples))
     return np.require(image_rgb, np.uint8, ["C_CONTIGUOUS", "OWNDATA", "WRITEABLE"])
 
 
@@ -141,7 +151,8 @@ def decode_compressed(msg: Any) -> np.ndarray:
     """Turn a sensor_msgs/CompressedImage (jpeg or png) into RGB.
 
     The first bytes decide what it is, since drivers disagree on `format`. 16-bit png becomes 8 bits by `>> 8`, alpha is
-    dropped, and an EXIF orientation is not applied: CameraInfo describes the sensor's rows.
+    dropped, and an EXIF orientation is not applied: CameraInfo describes the sensor's rows. A Bayer mosaic, which
+    image_transport puts into a png as it is, is told by `format`.
 
     Returns:
         (H, W, 3) uint8 RGB, C-contiguous.
@@ -155,7 +166,7 @@ def decode_compressed(msg: Any) -> np.ndarray:
     if data.startswith(b"\xff\xd8\xff"):
         # Decoders fill a cut-off jpeg with grey, so look for the end of image behind the last start of scan.
         complete = data.rfind(b"\xff\xd9") > data.rfind(b"\xff\xda")
-    elif data.startswith(b"\x89PNG\r\n\x1a\n"):
+    elif data.startswith(PNG):
         complete = b"IEND" in data[-64:]
     else:
         raise ImageError(
@@ -164,8 +175,11 @@ def decode_compressed(msg: Any) -> np.ndarray:
         )
     if not complete:
         raise ImageError(f"compressed image is truncated: {len(data)} bytes without an end marker; check the transport")
+    pattern = msg.format.partition(";")[0].strip()
+    is_mosaic = pattern in _BAYER and data.startswith(PNG) and data[PNG_COLOUR_TYPE] == 0  # in a jpeg it is grey by now
+    flags = cv2.IMREAD_GRAYSCALE if is_mosaic else cv2.IMREAD_COLOR
     try:
-        image_bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+        image_bgr = cv2.imdecode(np.frombuffer(data, np.uint8), flags | cv2.IMREAD_IGNORE_ORIENTATION)
     except cv2.error as error:
         raise ImageError(f"compressed image of {len(data)} bytes is broken: {error.err or error}") from error
     if image_bgr is None:
@@ -173,6 +187,8 @@ def decode_compressed(msg: Any) -> np.ndarray:
     if max(image_bgr.shape[:2]) > MAX_SIDE_PX:
         height, width = image_bgr.shape[:2]
         raise ImageError(f"compressed image of {width}x{height} pixels: each side must be 1 to {MAX_SIDE_PX}")
+    if is_mosaic:
+        return _to_rgb(_BAYER[pattern].name_8bit, image_bgr, image_bgr.shape[1])
     return cv2.cvtColor(image_bgr, cv2.COLOR_BGR2RGB)
 
 

@@ -17,6 +17,7 @@ from rclpy.parameter import Parameter
 
 from depth_estimation_ros.bond import break_bond, form_bond
 from depth_estimation_ros.camera_stream import CameraStream
+from depth_estimation_ros.change_state import answer_misfits
 from depth_estimation_ros.colour_conversion import default_converter
 from depth_estimation_ros.diagnostics import CameraState, NodeState, to_diagnostic_array
 from depth_estimation_ros.health import Health
@@ -43,8 +44,13 @@ class DepthNode(LifecycleNode):
 
     def __init__(self, predictor_factory: PredictorFactory = load_predictor, **node_arguments: Any):
         super().__init__("depth_estimation", **node_arguments)
+        answer_misfits(self)
         self._declared = DeclaredParameters(self)
         self.add_on_set_parameters_callback(self._on_set_parameters)
+        # Humble has no such callback: there what another one refuses later has been applied.
+        self._applies_on_set = not hasattr(self, "add_post_set_parameters_callback")
+        if not self._applies_on_set:
+            self.add_post_set_parameters_callback(self._apply)
         self._predictor_factory = predictor_factory
         self._predictor: Predictor | None = None
         self._streams: dict[str, CameraStream] = {}  # by camera; the only one of a node without a list is ""
@@ -77,6 +83,8 @@ class DepthNode(LifecycleNode):
         self._active_since_s = None
         break_bond(self, self._bond)
         self._bond = None
+        for stream in self._streams.values():
+            stream.halt()  # all of them first: one that still works would hold up the others' turns
         for stream in self._streams.values():
             stream.destroy()
         self._streams = {}
@@ -178,24 +186,35 @@ class DepthNode(LifecycleNode):
         break_bond(self, self._bond)
         self._bond = None
         for stream in self._streams.values():
+            stream.halt()
+        for stream in self._streams.values():
             stream.stop()
         super().on_deactivate(state)
 
     def _on_set_parameters(self, changes: list[Parameter]) -> SetParametersResult:
-        rules, current = self._declared.rules, self._declared.values()
-        ours = {change.name: change.value for change in changes if change.name in rules}
-        reason = refusal(ours, current)
+        # A value that is just being declared, as of a camera that has come to the list, is for configure to refuse.
+        ours = {name: value for name, value in self._ours(changes).items() if self.has_parameter(name)}
+        reason = refusal(ours, self._declared.values())
         if reason is not None:
             return SetParametersResult(successful=False, reason=reason)
-        if self._streams:
-            newer = {**current, **ours}
-            for camera, stream in self._streams.items():
-                stream.parameters = stream.parameters.with_live(Parameters.from_values(newer, camera))
-            self._speaker.set_period(Parameters.from_values(newer).diagnostics_period)
-            for name in ours:
-                if rules[name].applies != "live":
-                    self.get_logger().info(f"{name} takes effect on the next configure")
+        if self._applies_on_set:
+            self._apply(changes)
         return SetParametersResult(successful=True)
+
+    def _ours(self, changes: list[Parameter]) -> dict[str, Any]:
+        return {change.name: change.value for change in changes if change.name in self._declared.rules}
+
+    def _apply(self, changes: list[Parameter]) -> None:
+        ours = self._ours(changes)
+        if not self._streams or not ours:
+            return
+        newer = {**self._declared.values(), **ours}
+        for camera, stream in self._streams.items():
+            stream.parameters = stream.parameters.with_live(Parameters.from_values(newer, camera))
+        self._speaker.set_period(Parameters.from_values(newer).diagnostics_period)
+        for name in ours:
+            if self._declared.rules[name].applies != "live":
+                self.get_logger().info(f"{name} takes effect on the next configure")
 
     def _follow_publishers(self) -> None:
         for stream in self._streams.values():

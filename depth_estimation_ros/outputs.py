@@ -165,7 +165,12 @@ class OutputPublishers:
         return bool(publisher.get_subscription_count()) and not (output.yields and self._is_shared(output))
 
     def _is_shared(self, output: Output) -> bool:
-        return self._node.count_publishers(self._resolved[output]) > 1
+        topic = self._resolved[output]
+        if self._node.count_publishers(topic) <= 1:
+            return False
+        own = (self._node.get_namespace(), self._node.get_name())  # another of its cameras may be remapped to the topic
+        infos = self._node.get_publishers_info_by_topic(topic)
+        return any((info.node_namespace, info.node_name) != own for info in infos)
 
     def mixed_remarks(self) -> list[str]:
         """One sentence for each topic that is subscribed to and has other publishers, too."""

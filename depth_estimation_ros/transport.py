@@ -54,7 +54,7 @@ PROFILE = """\
       </transport_descriptor>
       <transport_descriptor>
         <transport_id>udp</transport_id>
-        <type>UDPv4</type>
+        <type>UDPv4</type>{whitelist}
       </transport_descriptor>
     </transport_descriptors>
     <participant profile_name="depth_estimation_ros" is_default_profile="true">
@@ -69,6 +69,10 @@ PROFILE = """\
   </profiles>
 </dds>
 """
+LOOPBACK = """
+        <interfaceWhiteList>
+          <address>127.0.0.1</address>
+        </interfaceWhiteList>"""
 
 
 @dataclass(frozen=True)
@@ -110,10 +114,26 @@ def size_segment(shared_memory: Path = SHARED_MEMORY, wanted_bytes: int = FULL_B
     return SharedMemory(megabytes * MEGABYTE)
 
 
-def profile_xml(segment_bytes: int) -> str:
-    """Return a Fast DDS profile with a shared-memory segment of this size, and UDP for other machines."""
+def stays_local(environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether the user keeps ROS on this machine by what a profile has to say itself.
+
+    Humble adds its own loopback transport to a profile's; later distributions restrict whatever there is.
+    """
+    return environment.get("ROS_DISTRO") == "humble" and environment.get("ROS_LOCALHOST_ONLY") == "1"
+
+
+def profile_xml(segment_bytes: int, is_local: bool = False) -> str:
+    """Write a Fast DDS profile.
+
+    Args:
+        segment_bytes: Of shared memory.
+        is_local: UDP by the loopback interface only, and not for other machines.
+    """
     return PROFILE.format(
-        megabytes=segment_bytes // MEGABYTE, segment=segment_bytes, message=segment_bytes - segment_bytes // 4
+        megabytes=segment_bytes // MEGABYTE,
+        segment=segment_bytes,
+        message=segment_bytes - segment_bytes // 4,
+        whitelist=LOOPBACK if is_local else "",
     )
 
 
@@ -148,7 +168,9 @@ def provide_transport_profile(
     home = environment.get("ROS_HOME") or "~/.ros"
     try:
         folder = Path(home).expanduser() / "depth_estimation_ros"
-        file = _write(folder / f"fastdds_{sized.segment_bytes // MEGABYTE}mb.xml", profile_xml(sized.segment_bytes))
+        is_local = stays_local(environment)
+        name = f"fastdds_{sized.segment_bytes // MEGABYTE}mb{'_local' if is_local else ''}.xml"
+        file = _write(folder / name, profile_xml(sized.segment_bytes, is_local))
     except (OSError, RuntimeError) as error:  # RuntimeError: a user without a home
         return (
             f"{home} cannot be written to ({error}), where the profile for larger shared memory belongs: best-effort "

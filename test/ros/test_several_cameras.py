@@ -245,6 +245,39 @@ def test_the_list_changes_on_the_next_configure(robot):
     robot.wait_until(lambda: advertised() == {""}, "one camera without a namespace")
 
 
+def test_a_wrong_value_of_a_camera_that_comes_later_is_named_and_can_be_corrected(robot):
+    node = robot.start(parameters={"autostart": False, "front.scale": 500.0})
+
+    def configure() -> bool:
+        request = ChangeState.Request(transition=Transition(id=Transition.TRANSITION_CONFIGURE))
+        return robot.call(ChangeState, "/depth_estimation/change_state", request).success
+
+    def set_value(name: str, **value) -> bool:
+        request = SetParameters.Request(parameters=[Parameter(name=name, value=ParameterValue(**value))])
+        return robot.call(SetParameters, "/depth_estimation/set_parameters", request).results[0].successful
+
+    assert set_value("cameras", type=ParameterType.PARAMETER_STRING_ARRAY, string_array_value=["front"])
+    assert not configure()
+    assert "configure failed: front.scale is 500" in node.output
+    assert set_value("front.scale", type=ParameterType.PARAMETER_DOUBLE, double_value=1.0)
+    assert configure()
+
+
+def test_two_cameras_may_share_a_scan_topic(robot):
+    scans = robot.listen(LaserScan, "/scan")
+    robot.start(
+        parameters={"cameras": "[front, left]", "camera_height": 0.5},
+        remaps={"front/scan": "/scan", "left/scan": "/scan"},
+    )
+    cameras = {name: camera for name, camera in cameras_of(robot).items() if name != "right"}
+    send_until(
+        robot,
+        cameras,
+        lambda: len({msg.header.frame_id for msg in scans}) == 2,
+        "a scan of each, in frames of their own",
+    )
+
+
 def test_an_empty_list_in_a_file_is_one_camera(robot, tmp_path):
     file = tmp_path / "depth.yaml"
     file.write_text("/**:\n  ros__parameters:\n    cameras: []\n")

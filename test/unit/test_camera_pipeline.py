@@ -183,6 +183,13 @@ def test_the_floor_moves_the_scale_only_where_it_is_asked_to_and_ranges_are_judg
     assert blind_m == pytest.approx(moved_m, rel=0.01)
     assert blind.floor is not None
     assert "unknown" in blind.floor.note
+    pipeline.forget()
+    forgotten, forgotten_m = middle_m(Parameters(floor_scale=True), None)
+    assert forgotten.floor is not None
+    assert forgotten.floor.factor == 1
+    assert forgotten_m == pytest.approx(still_m)
+    for _ in range(100):
+        middle_m(Parameters(floor_scale=True))
     assert middle_m(Parameters())[1] == pytest.approx(still_m)
 
 

@@ -256,6 +256,21 @@ def test_png_is_lossless_and_16_bits_keep_the_high_byte(dtype, channels):
     np.testing.assert_array_equal(image_rgb, high[..., (0, 0, 0) if channels == 1 else (2, 1, 0)])
 
 
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("pattern", list(BAYER_CELLS))
+def test_a_bayer_mosaic_in_a_png_becomes_colours(pattern, bits):
+    colour = np.broadcast_to([210, 90, 30], (12, 16, 3))
+    raw = mosaic(colour, pattern).astype(np.uint8 if bits == 8 else np.uint16) << (bits - 8)
+    image_rgb = decode_compressed(encoded(raw, ".png", f"bayer_{pattern}{bits}; png compressed "))
+    np.testing.assert_array_equal(image_rgb[1:-1, 1:-1], colour[1:-1, 1:-1])
+
+
+def test_a_png_in_colour_is_no_mosaic_whatever_its_name():
+    bgr = np.random.default_rng(7).integers(0, 256, (9, 7, 3), dtype=np.uint8)
+    image_rgb = decode_compressed(encoded(bgr, ".png", "bayer_rggb8; png compressed bgr8"))
+    np.testing.assert_array_equal(image_rgb, bgr[..., ::-1])
+
+
 @pytest.mark.parametrize("file_format", ["jpeg", "rgb8; jpeg compressed bgr8", ""])
 def test_jpeg_keeps_the_order_of_the_colours(file_format):
     bgr = np.broadcast_to(np.uint8([20, 90, 200]), (16, 24, 3))

@@ -65,6 +65,25 @@ def test_each_generation_of_fast_dds_is_pointed_at_the_profile(monkeypatch, home
     assert sizes(file.read_text())[0] >= FULL_BYTES
 
 
+@pytest.mark.parametrize(
+    ("given_environment", "is_local"),
+    [
+        ({"ROS_DISTRO": "humble", "ROS_LOCALHOST_ONLY": "1"}, True),
+        ({"ROS_DISTRO": "humble", "ROS_LOCALHOST_ONLY": "0"}, False),
+        ({"ROS_DISTRO": "humble"}, False),
+        ({"ROS_DISTRO": "jazzy", "ROS_LOCALHOST_ONLY": "1"}, False),  # which restricts whatever transports there are
+    ],
+)
+def test_humble_stays_on_this_machine_where_the_user_wants_it(monkeypatch, home, given_environment, is_local):
+    free(monkeypatch, 10**12)
+    environment = {"ROS_HOME": str(home / "ros"), **given_environment}
+    assert provide_transport_profile(environment, home) is None
+    root = ET.parse(environment[OLD_VARIABLE]).getroot()
+    addresses = [element.text for element in root.iter(f"{NAMESPACE}address")]
+    assert addresses == (["127.0.0.1"] if is_local else [])
+    assert {element.text for element in root.iter(f"{NAMESPACE}type")} == {"SHM", "UDPv4"}
+
+
 @pytest.mark.parametrize("name", USERS_VARIABLES)
 def test_what_the_user_set_stays(home, name):
     environment = {name: "mine", "ROS_HOME": str(home / "ros")}

@@ -80,3 +80,27 @@ def test_workers_that_always_have_a_frame_are_served_in_rotation():
         go_on.release()
     for worker in workers.values():
         worker.stop(PATIENCE_S)
+
+
+def test_workers_that_are_halted_together_finish_one_frame_among_them():
+    """A robot with several cameras stops within a frame, and not within one of each."""
+    turns, worked = Turns(), []
+    taken, go_on = threading.Semaphore(0), threading.Semaphore(0)
+
+    def process(frame):
+        worked.append(frame)
+        taken.release()
+        assert go_on.acquire(timeout=PATIENCE_S)
+
+    workers = [FrameWorker(process, lambda error: None, lambda frame: turns.take()) for _ in range(4)]
+    for number, worker in enumerate(workers):
+        worker.start()
+        worker.submit(number)
+    assert taken.acquire(timeout=PATIENCE_S)
+    lost = sum(worker.halt() for worker in workers)
+    for _ in workers:
+        go_on.release()
+    for worker in workers:
+        worker.stop(PATIENCE_S)
+    assert (len(worked), lost) == (1, 3)
+    assert all(worker.in_flight == 0 for worker in workers)
