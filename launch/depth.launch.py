@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import math
 import os
+import shlex
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -22,6 +24,8 @@ from depth_estimation_ros.mounting import check_mounting, optical_quaternion
 
 SHARE = Path(get_package_share_directory("depth_estimation_ros"))
 DEFAULT_PARAMETERS = SHARE / "config" / "depth.yaml"
+
+CAMERA_FRAME = "camera_optical_frame"
 
 # Name, default, description. An empty text argument leaves the value to the parameter file or to the node.
 ARGUMENTS = (
@@ -52,8 +56,9 @@ ARGUMENTS = (
     ),
     (
         "camera_frame",
-        "camera_optical_frame",
-        "frame_id of the camera's images: what the webcam's driver is told, or what your own driver sends",
+        "",
+        "frame_id of the camera's images: what the webcam's driver is told, or what your own driver sends; empty: "
+        f"{CAMERA_FRAME}, but for rviz what the images say",
     ),
     (
         "camera_height",
@@ -63,7 +68,7 @@ ARGUMENTS = (
     ("camera_pitch", "0.0", "Degrees by which the camera looks down"),
     ("base_frame", "base_footprint", "Parent frame of that transform: on the floor, z up"),
     ("rviz", "false", "Also start rviz2 with the package's view"),
-    ("rviz_frame", "", "Fixed frame of rviz2; empty: base_frame with camera_height:=, otherwise camera_frame"),
+    ("rviz_frame", "", "Fixed frame of rviz2; empty: base_frame with camera_height:=, otherwise the camera's"),
 )
 TEXT_PARAMETERS = ("image_transport", "model", "device")
 SWITCH_PARAMETERS = ("autostart", "use_sim_time")
@@ -176,7 +181,7 @@ def camera_driver(value: Mapping[str, str]) -> Node:
         parameters=[
             {
                 "video_device": device,
-                "frame_id": value["camera_frame"],
+                "frame_id": value["camera_frame"] or CAMERA_FRAME,
                 "camera_info_url": value["camera_info_url"],
                 "pixel_format": "yuyv",
                 "brightness": -1,  # the driver's default would darken or brighten the picture; -1 leaves it alone
@@ -199,7 +204,11 @@ def camera_transform(value: Mapping[str, str], use_sim_time: Mapping[str, Value]
         executable="static_transform_publisher",
         name="camera_transform",
         namespace=value["namespace"],
-        arguments=[*arguments, "--frame-id", value["base_frame"], "--child-frame-id", value["camera_frame"]],
+        arguments=[
+            *arguments,
+            *("--frame-id", value["base_frame"]),
+            *("--child-frame-id", value["camera_frame"] or CAMERA_FRAME),
+        ],
         parameters=[dict(use_sim_time)],
         output="screen",
     )
@@ -212,12 +221,15 @@ def rviz(value: Mapping[str, str], camera: str, use_sim_time: Mapping[str, Value
     frame = value["rviz_frame"] or (value["base_frame"] if is_z_up else value["camera_frame"])
     view = "depth_z_up.rviz" if is_z_up else "depth.rviz"
     outputs = f"{camera}/depth" if camera else "depth"
+    # rviz shows nothing in a frame that does not exist, and what a running camera's is called only its images say.
+    waiting = [sys.executable, "-m", "depth_estimation_ros.rviz_in_camera_frame", f"{outputs}/camera_info"]
     return Node(
         package="rviz2",
         executable="rviz2",
         # In the node's namespace, so that relative topics mean the node's own.
         namespace=value["namespace"],
-        arguments=["-d", str(SHARE / "config" / view), "-f", frame],
+        prefix="" if frame else shlex.join(waiting),
+        arguments=["-d", str(SHARE / "config" / view), *(("-f", frame) if frame else ())],
         parameters=[dict(use_sim_time)],
         remappings=[(f"/depth/{output}", f"{outputs}/{output}") for output in ("image_rect", "points")],
     )

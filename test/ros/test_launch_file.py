@@ -339,11 +339,32 @@ def test_rviz_looks_at_this_nodes_topics(robot, launch, prefix, tmp_path):
     robot.wait_for_state("active")
 
 
+def test_rviz_stands_in_the_frame_that_the_images_of_a_running_camera_say(robot, launch, prefix, tmp_path):
+    prefix.add_text("rviz2", "rviz2", RVIZ_DOUBLE)
+    process = launch(namespace="front", image="/driver/image_raw", rviz="true", use_sim_time="false")
+    camera = Camera(robot, "/driver/image_raw", "/driver/camera_info", frame_id="eye_of_the_driver")
+    camera.send_until(lambda: "finished cleanly" in process.output, "rviz2's double has ended")
+    seen = json.loads((tmp_path / "rviz.json").read_text())
+    assert seen["frame"] == "eye_of_the_driver"
+    assert all(resolved == f"/front{topic}" for topic, resolved in seen["topics"].items())
+
+
+def test_rviz_says_what_it_waits_for_and_ends_with_the_rest(robot, launch, prefix):
+    prefix.add_text("rviz2", "rviz2", RVIZ_DOUBLE)
+    process = launch(rviz="true")
+    robot.wait_until(lambda: "waiting for one on /depth/camera_info" in process.output, "it says what it waits for")
+    process.kill(signal.SIGINT)
+    assert process.exit_status() == 0
+    assert "Traceback" not in process.output
+
+
 def test_rviz_looks_at_the_first_of_several_cameras(robot, launch, prefix, tmp_path):
     prefix.add_text("rviz2", "rviz2", RVIZ_DOUBLE)
     process = launch(cameras="[left, right]", rviz="true")
-    robot.wait_until(lambda: "finished cleanly" in process.output, "rviz2's double has ended")
+    camera = Camera(robot, "/left/image", "/left/camera_info", frame_id="left_eye")
+    camera.send_until(lambda: "finished cleanly" in process.output, "rviz2's double has ended")
     seen = json.loads((tmp_path / "rviz.json").read_text())
+    assert seen["frame"] == "left_eye"
     assert seen["topics"] == {f"/depth/{output}": f"/left/depth/{output}" for output in ("points", "image_rect")}
     robot.wait_until(lambda: robot.status("right"), "both cameras are served")
 
