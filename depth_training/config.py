@@ -11,6 +11,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from depth_estimation_ros.inference.errors import first_line
+from depth_training.files import write_whole
 
 SIZE_MULTIPLE = 2
 """Sides of a network's input are multiples of this: the depth comes at half their size."""
@@ -18,6 +19,9 @@ SHARES = (
     "validation_share", "test_share", "replay_share", "replay_test_share",
     "border_shown", "flip", "channel_swap", "grayscale", "zoom", "other_aspects", "shrink", "turn",
 )  # fmt: skip
+MOST_STRETCH = 0.02
+"""Of the whole image at network resolution: sides are whole numbers, and some are rounded to even ones."""
+
 SCHEDULES = ("constant", "one_cycle")
 KEPT_EPOCHS = ("best", "last")
 
@@ -313,6 +317,14 @@ def _refuse_values(config: TrainingConfig) -> None:
         value = getattr(config.data, name)
         if not 0 <= value <= 1:
             raise ConfigError(f"data.{name} is {value:g}: it is a share of all, give one from 0 to 1")
+    data = config.data
+    stretch = data.native_width * data.camera_height / (data.native_height * data.camera_width)
+    if abs(stretch - 1) > MOST_STRETCH:
+        raise ConfigError(
+            f"data.native_height and native_width are {data.native_height}x{data.native_width} and data.camera_height "
+            f"and camera_width {data.camera_height}x{data.camera_width}: images would be stretched, which no robot's "
+            "are; give all four in one aspect"
+        )
     if config.network.still_norms and not config.init:
         raise ConfigError(
             "network.still_norms keeps the statistics of the network that --init gives, and there is none: give it, "
@@ -336,4 +348,4 @@ def _refuse_values(config: TrainingConfig) -> None:
 
 def save_config(config: TrainingConfig, path: Path) -> None:
     """Write the resolved configuration as YAML, so that the run can be repeated from it."""
-    OmegaConf.save(OmegaConf.structured(config), path)
+    write_whole(path, OmegaConf.to_yaml(OmegaConf.structured(config)))

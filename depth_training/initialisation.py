@@ -64,6 +64,7 @@ def resolve_config(preset: Path | None, overrides: list[str], init: str) -> Trai
 def training_camera(contract: ModelContract) -> DataConfig:
     """Settings of the data whose camera a network answers in terms of; NYU Depth V2's where its contract says none."""
     data = DataConfig(native_height=contract.input.native_height, native_width=contract.input.native_width)
+    data.camera_height = round(data.camera_width * data.native_height / data.native_width)
     if contract.training_fx and contract.training_fy:
         data.fx = contract.training_fx * data.camera_width / data.native_width
         data.fy = contract.training_fy * data.camera_height / data.native_height

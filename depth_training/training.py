@@ -23,7 +23,12 @@ from depth_training.data.dataset import is_training_camera
 from depth_training.data.epoch_order import derived_seed, seeded_generator
 from depth_training.data.loaders import plain_pairs_error, training_loader, validation_loader, whole_loader
 from depth_training.data.pairs import PairsError
-from depth_training.data.splits import replayed_and_test_pairs, training_and_validation_pairs
+from depth_training.data.splits import (
+    pairs_and_test_pairs,
+    refuse_overlap,
+    replayed_and_test_pairs,
+    training_and_validation_pairs,
+)
 from depth_training.distillation import Teacher
 from depth_training.files import is_full_disk
 from depth_training.initialisation import load_weights
@@ -216,7 +221,9 @@ def train(config: TrainingConfig, run: Path, resume: bool = False) -> Path:
         longer = ("optimiser.epochs",) if config.optimiser.schedule == "constant" else ()
         refuse_changed_settings(run, config, "begun", (*FREE_KEYS, *longer))
     training, validation = training_and_validation_pairs(config.data, seed)
-    replayed, _ = replayed_and_test_pairs(config.data, seed)
+    replayed, base_test = replayed_and_test_pairs(config.data, seed)
+    _, test = pairs_and_test_pairs(config.data, seed)
+    refuse_overlap([*training, *replayed], [*validation, *test, *base_test])
     loader, order = training_loader(training, replayed, config.data, batch_size, seed)
     validating = validation_loader(validation, config.data, batch_size) if validation else None
     try:

@@ -29,7 +29,7 @@ IMAGE_TOPIC = "image topic"
 DEPTH_INFO_TOPIC = "depth/camera_info topic"
 SCAN_TOPIC = "scan topic"
 
-ANSWER_S = 3.0
+ANSWER_S = 5.0
 
 
 class Collector:

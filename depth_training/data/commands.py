@@ -19,8 +19,8 @@ from torch.utils.data import Dataset
 
 from depth_training.data.intrinsics import Intrinsics
 from depth_training.data.pairs import PairsError, read_pairs
+from depth_training.data.prepare import ASSUMED_M, SURE_M, thin
 from depth_training.data.prepare import prepare as run_preparation
-from depth_training.data.prepare import thin
 from depth_training.data.sources import KINDS, detect_kind
 from depth_training.data.sources.bag import BagOptions, open_bag
 from depth_training.data.sources.bts import open_bts
@@ -50,7 +50,12 @@ def prepare(
     root: Annotated[
         Path | None, typer.Option(help="bts, csv: folder that paths start from; the list's own by default.")
     ] = None,
-    unit: Annotated[str, typer.Option(help=f"bts, csv: what a step of depth is: {', '.join(UNITS_M)}.")] = "mm",
+    unit: Annotated[
+        str,
+        typer.Option(
+            help=f"bts, csv: what a step of depth is: {', '.join(UNITS_M)}. Left out: mm, if that fits a room."
+        ),
+    ] = "",
     fx: Annotated[float | None, typer.Option(help="Focal length in pixels, where the source does not say it.")] = None,
     fy: Annotated[float | None, typer.Option(help="Likewise, vertical; fx by default.")] = None,
     cx: Annotated[float | None, typer.Option(help="Principal point in pixels; the middle by default.")] = None,
@@ -75,7 +80,7 @@ def prepare(
     python -m depth_training prepare nyu_data.zip --output data/nyu50k
     python -m depth_training prepare recording/ --spacing 0.5 --output data/my_robot
     """
-    if unit not in UNITS_M:
+    if unit and unit not in UNITS_M:
         raise PairsError(f"unknown unit {unit!r}: choose {', '.join(UNITS_M)}")
     fallback = _fallback(fx, fy, cx, cy)
     kind = detect_kind(source) if kind == "auto" else kind
@@ -83,8 +88,8 @@ def prepare(
     openers: dict[str, Callable[[], Source]] = {
         "nyu-mat": lambda: open_nyu_mat(source, split or "all", splits_file, raw_depth),
         "densedepth": lambda: open_densedepth(source, split or "train"),
-        "bts": lambda: open_bts(source, root, unit),
-        "csv": lambda: open_csv(source, root, unit),
+        "bts": lambda: open_bts(source, root, unit or "mm"),
+        "csv": lambda: open_csv(source, root, unit or "mm"),
         "bag": lambda: open_bag(source, options),
     }
     if kind not in openers:
@@ -95,7 +100,9 @@ def prepare(
     with Progress(*columns, console=console) as progress:
         total = math.ceil(opened.count / every)
         try:
-            result = run_preparation(progress.track(samples, total, description=kind), output, fallback, lossless)
+            tracked = progress.track(samples, total, description=kind)
+            bounds_m = ASSUMED_M if kind in ("bts", "csv") and not unit else SURE_M
+            result = run_preparation(tracked, output, fallback, lossless, bounds_m)
         except KeyboardInterrupt as interrupt:
             console.print("interrupted: nothing was kept", style="red")
             raise typer.Exit(130) from interrupt

@@ -23,7 +23,10 @@ from depth_training.data.pairs import PairsError
 from depth_training.data.sources.sample import Frame, Sample
 from depth_training.files import is_full_disk
 
-LEAST_MEDIAN_M, GREATEST_MEDIAN_M = 0.3, 30.0
+SURE_M, ASSUMED_M = (0.3, 30.0), (0.7, 6.0)
+"""Bounds of the median depth: where the source or the user says the unit, and where it is assumed."""
+
+TYPICAL_M = 3.0
 # A single frame may look at a wall up close, so the unit is judged by the median of several.
 FRAMES_TO_JUDGE_BY = 5
 # Nothing readable among so many: the rest will be no better.
@@ -36,6 +39,7 @@ UNIT_MISTAKES = {
     "metres read as centimetres": 1e2,
     "centimetres read as millimetres": 10.0,
     "millimetres read as centimetres": 0.1,
+    "5000 steps a metre (tum) read as millimetres": 0.2,
 }
 
 
@@ -63,6 +67,7 @@ def prepare(
     output: Path,
     fallback: Intrinsics | None = None,
     lossless: bool = False,
+    medians_within_m: tuple[float, float] = SURE_M,
 ) -> Preparation:
     """Check every pair and write those that can be used.
 
@@ -74,6 +79,7 @@ def prepare(
         output: Folder to make; it must not exist, or be empty.
         fallback: Intrinsics of samples that have none of their own.
         lossless: Write images that have no file of their own as png rather than jpeg.
+        medians_within_m: Bounds of the median depth: ``SURE_M`` or ``ASSUMED_M``.
 
     Raises:
         PairsError: ``output`` holds files, no pair can be used, the depth is in the wrong unit, or the disk is full.
@@ -85,7 +91,7 @@ def prepare(
         raise PairsError(f"{output} cannot be replaced by the finished folder: give --output a new folder in it")
     output.parent.mkdir(parents=True, exist_ok=True)
     with _complete_or_gone(output) as folder:
-        result = _write_all(samples, folder, fallback, lossless)
+        result = _write_all(samples, folder, fallback, lossless, medians_within_m)
     result.pairs = output / "pairs.csv"
     return result
 
@@ -116,7 +122,13 @@ def _complete_or_gone(output: Path) -> Iterator[Path]:
         raise
 
 
-def _write_all(samples: Iterable[Sample], folder: Path, fallback: Intrinsics | None, lossless: bool) -> Preparation:
+def _write_all(
+    samples: Iterable[Sample],
+    folder: Path,
+    fallback: Intrinsics | None,
+    lossless: bool,
+    medians_within_m: tuple[float, float],
+) -> Preparation:
     result = Preparation(folder / "pairs.csv")
     rows: list[dict[str, object]] = []
     medians_m: list[float] = []
@@ -131,12 +143,14 @@ def _write_all(samples: Iterable[Sample], folder: Path, fallback: Intrinsics | N
             if not rows and len(result.unreadable) >= UNREADABLE_TO_GIVE_UP_AT:
                 break
             continue
+        if not sample.scene:  # a gap would make two rooms of one, see `thin`
+            sample = dataclasses.replace(sample, index=sample.index - len(result.unreadable))
         rows.append(_write(frame, sample, folder, len(rows), fallback, lossless))
         if len(medians_m) == FRAMES_TO_JUDGE_BY:
-            check_unit(medians_m)
+            check_unit(medians_m, medians_within_m)
     if not rows:
         raise PairsError(_why_nothing(result.unreadable))
-    check_unit(medians_m)
+    check_unit(medians_m, medians_within_m)
     table = pd.DataFrame(rows)
     table.to_csv(folder / "pairs.csv", index=False)
     if result.unreadable:
@@ -170,20 +184,20 @@ def check_frame(frame: Frame, name: str) -> float:
     return float(np.median(known))
 
 
-def check_unit(medians_m: list[float]) -> None:
+def check_unit(medians_m: list[float], within_m: tuple[float, float]) -> None:
     """Refuse depth that no indoor or street scene has, and name the likely mistake.
 
     Raises:
-        PairsError: The median lies outside 0.3 to 30 m.
+        PairsError: The median lies outside the bounds.
     """
-    median_m = float(np.median(medians_m))
-    if LEAST_MEDIAN_M <= median_m <= GREATEST_MEDIAN_M:
+    median_m, (least_m, greatest_m) = float(np.median(medians_m)), within_m
+    if least_m <= median_m <= greatest_m:
         return
-    typical_m = math.sqrt(LEAST_MEDIAN_M * GREATEST_MEDIAN_M)
-    likely = min(UNIT_MISTAKES, key=lambda name: abs(math.log(median_m * UNIT_MISTAKES[name] / typical_m)))
+    likely = min(UNIT_MISTAKES, key=lambda name: abs(math.log(median_m * UNIT_MISTAKES[name] / TYPICAL_M)))
+    remedy = "or correct the source" if within_m == SURE_M else "--unit mm if millimetres are right"
     raise PairsError(
-        f"median depth {median_m:g} m over {len(medians_m)} images, outside {LEAST_MEDIAN_M:g} to "
-        f"{GREATEST_MEDIAN_M:g} m: {likely}? Set --unit, or correct the source"
+        f"median depth {median_m:g} m over {len(medians_m)} images, outside {least_m:g} to {greatest_m:g} m: "
+        f"{likely}? Set --unit, {remedy}"
     )
 
 

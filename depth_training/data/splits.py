@@ -91,6 +91,21 @@ def pairs_and_test_pairs(config: DataConfig, seed: int) -> tuple[list[Pair], lis
     return split_pairs(pairs, config.split, config.test_share, seed) if config.test_share else (pairs, [])
 
 
+def refuse_overlap(trained_on: Sequence[Pair], held_apart: Sequence[Pair]) -> None:
+    """Refuse to judge by what is trained on.
+
+    Raises:
+        PairsError: Some images are in both.
+    """
+    trained = {pair.image.resolve() for pair in trained_on}
+    both = [pair.image for pair in held_apart if pair.image.resolve() in trained]
+    if both:
+        raise PairsError(
+            f"{len(both)} of {len(held_apart)} images to judge by are trained on as well (first: {both[0]}), so that "
+            "they say nothing: take them out of data.pairs and data.replay_pairs, or out of those held apart"
+        )
+
+
 def replayed_and_test_pairs(config: DataConfig, seed: int) -> tuple[list[Pair], list[Pair]]:
     """The pairs of the base set to replay, and those of it held apart to see what is forgotten; none without one.
 

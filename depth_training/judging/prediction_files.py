@@ -6,6 +6,7 @@ import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from depth_training.data.pairs import Pair, PairsError
@@ -130,6 +131,18 @@ def _parts_that_tell_apart(pairs: Sequence[Pair]) -> int:
     raise PredictionsError(
         f"several of the images, such as {pairs[0].image}, have the same name and folders: give them names of their own"
     )
+
+
+def resize_known(depth_m: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Resample depth to (H, W), by what is known alone: 0 is unknown, and stays so where it is most of a place.
+
+    Args:
+        depth_m: (h, w) float32 metres.
+        size: (H, W) pixels.
+    """
+    is_known = (depth_m > 0).astype(np.float32)
+    resized_m, share = (cv2.resize(plane, size[::-1], interpolation=cv2.INTER_LINEAR) for plane in (depth_m, is_known))
+    return np.where(share >= 0.5, resized_m / np.maximum(share, 0.5), np.float32(0))
 
 
 def name_some(names: Sequence[str]) -> str:

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol as Interface
 
-import cv2
 import numpy as np
 
 from depth_estimation_ros.inference.predictor import Prediction, Predictor
@@ -20,10 +19,13 @@ from depth_training.judging.prediction_files import (
     match_predictions,
     name_some,
     read_prediction,
+    resize_known,
 )
 from depth_training.protocols import Protocol
 
 IMAGES_TO_JUDGE_UNIT_BY = 20
+LEAST_SPREAD = 1e-4
+"""Of ln(depth) within an image; what varies less has no shape to be correlated with."""
 
 
 class DepthSource(Interface):
@@ -136,7 +138,7 @@ class FolderSource:
             whole[np.ix_(*sampled)] = depth_m
             return whole
         self._resized[(depth_m.shape[0], depth_m.shape[1])] += 1
-        return cv2.resize(depth_m, (size[1], size[0]), interpolation=cv2.INTER_LINEAR)
+        return resize_known(depth_m, size)
 
     def _check_unit(self, pairs: Sequence[Pair]) -> None:
         ratios, correlations = [], []
@@ -148,7 +150,7 @@ class FolderSource:
                 continue
             depth, truth = np.log(depth_m[known]), np.log(truth_m[known])
             ratios.append(np.median(depth - truth))
-            if depth.std() > 0 and truth.std() > 0:
+            if min(depth.std(), truth.std()) > LEAST_SPREAD:  # a constant's is not zero in float32
                 correlations.append(np.corrcoef(depth, truth)[0, 1])
         if not ratios:
             raise PredictionsError(f"the predictions in {self.name} are zero or unknown everywhere: write metres")

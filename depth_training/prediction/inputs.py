@@ -75,13 +75,18 @@ def _input(path: Path) -> Input:
     return Input(path, True, max(frames, 1))
 
 
-def read_upright(path: Path) -> np.ndarray:
-    """Read an image as (H, W, 3) uint8 RGB, turned upright where its camera noted how it was held.
+def read_photo(path: Path, is_turned: bool = True) -> np.ndarray:
+    """Read an image as (H, W, 3) uint8 RGB.
+
+    Args:
+        path: Of the file.
+        is_turned: Turn it upright where its camera noted how it was held; not where intrinsics are known, which are of
+            the sensor's own rows.
 
     Raises:
         InputError: It cannot be decoded.
     """
-    image_bgr = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    image_bgr = cv2.imread(str(path), cv2.IMREAD_COLOR | (0 if is_turned else cv2.IMREAD_IGNORE_ORIENTATION))
     if image_bgr is None:
         raise InputError("cannot be decoded as an image")
     return cv2.cvtColor(image_bgr, cv2.COLOR_BGR2RGB)

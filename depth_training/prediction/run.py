@@ -13,7 +13,7 @@ import numpy as np
 from depth_estimation_ros.inference import InferenceError, Predictor
 from depth_training.evaluation import Camera, predict_depth
 from depth_training.prediction.cameras import GivenCameras
-from depth_training.prediction.inputs import Input, frames_per_second, read_upright, read_video
+from depth_training.prediction.inputs import Input, frames_per_second, read_photo, read_video
 from depth_training.prediction.outputs import colour_picture, write_outputs
 
 logger = logging.getLogger(__name__)
@@ -81,7 +81,7 @@ def predict_inputs(
 
 
 def _image(predictor: Predictor, path: Path, settings: Settings, outcome: Outcome) -> Iterator[int]:
-    image_rgb = read_upright(path)
+    image_rgb = read_photo(path, is_turned=path.name not in settings.cameras.by_name)
     depth_m, k = _depth(predictor, image_rgb, path, settings, outcome)
     target = settings.output / path.stem
     write_outputs(settings.kinds, target, image_rgb, depth_m, k, settings.greatest_m, settings.stride)

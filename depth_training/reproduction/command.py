@@ -54,7 +54,7 @@ def reproduce(
     from depth_training.reproduction.report import write_report
     from depth_training.reproduction.results import read_results
     from depth_training.reproduction.run import only_one, run_experiments
-    from depth_training.reproduction.split_files import split_folder, write_splits
+    from depth_training.reproduction.split_files import refuse_size, split_folder, write_splits
     from depth_training.training import train
 
     if preset not in PRESETS:
@@ -72,6 +72,8 @@ def reproduce(
         for experiment in experiments
     ]
     cv2.setNumThreads(1)
+    for csv in (pairs, test):
+        refuse_size(csv)
     with only_one(output):
         counts = write_splits(pairs, test, output, size.subset_images, {(e.split, e.subset) for e in experiments})
         try:

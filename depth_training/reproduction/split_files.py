@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 
 from depth_training.checkpoint import RunError
-from depth_training.data.pairs import Pair, PairsError, read_pairs, read_table
+from depth_training.data.pairs import Pair, PairsError, read_depth, read_pairs, read_table
 from depth_training.data.splits import consecutive_blocks
+from depth_training.protocols import NYU_EIGEN
 from depth_training.reproduction.paper import SPLIT_SHARES
 
 PARTS = ("train", "validation", "test")
@@ -114,6 +115,21 @@ def write_pairs(table: pd.DataFrame, csv: Path) -> None:
     whole = csv.with_name(f"{csv.name}.part")
     table.assign(**paths).to_csv(whole, index=False)
     os.replace(whole, csv)
+
+
+def refuse_size(csv: Path) -> None:
+    """Refuse pairs that the paper's protocol does not judge, by the first of them.
+
+    Raises:
+        PairsError: Its size is another than the protocol's, or the file cannot be used.
+    """
+    pair = read_pairs(csv)[0]
+    height, width = read_depth(pair.depth).shape
+    if not NYU_EIGEN.fits(height, width):
+        raise PairsError(
+            f"{pair.depth} is {width}x{height}, and the experiments are judged as the paper's are, at "
+            f"{NYU_EIGEN.width}x{NYU_EIGEN.height}: give pairs of that size"
+        )
 
 
 def write_splits(

@@ -7,6 +7,7 @@ PLANE_NODE in the environment holds JSON:
     infer_s      seconds that one inference takes
     load_s       seconds that loading takes
     first_wait_s how long the first images wait for a CameraInfo
+    own_wait_s   how long an image waits for its own
     gate         path of a file; inference waits until it exists, and makes gate.held when it begins to wait
     sigma        the standard deviation of log depth that the double claims; without it, it claims none
     built        path of a file that gets a line with the topic of each message that is built
@@ -125,6 +126,8 @@ def recorded(output: outputs.Output) -> outputs.Output:
 if __name__ == "__main__":
     if "built" in SETTINGS:
         outputs.OUTPUTS = tuple(map(recorded, outputs.OUTPUTS))
+    if "own_wait_s" in SETTINGS:
+        camera_info_buffer.OWN_WAIT_S = SETTINGS["own_wait_s"]
     if "first_wait_s" in SETTINGS:
         camera_info_buffer.FIRST_WAIT_S = camera_info_buffer.OFFERED_WAIT_S = SETTINGS["first_wait_s"]
     sys.exit(node_process.run(lambda: DepthNode(predictor_factory=load)))

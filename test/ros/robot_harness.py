@@ -246,10 +246,13 @@ class Camera:
     def connect(self, *listeners: list) -> None:
         """Send frames until every listener has heard one and the node is done with all; then empty the listeners."""
         self.send_until(lambda: all(listeners), "an output on every topic")
-        assert self.infos.wait_for_all_acked(Duration(seconds=PATIENCE_S)), "the node never heard a CameraInfo"
-        self._robot.wait_until(lambda: self.is_settled(), "all frames are accounted for")
+        for publisher in (self.infos, self.images):
+            assert publisher.wait_for_all_acked(Duration(seconds=PATIENCE_S)), "the node never heard it"
         # What diagnostics call published may still be on its way here.
-        self._robot.wait_until(lambda: self.is_quiet(listeners), "the last of them has come")
+        self._robot.wait_until(
+            lambda: self.is_settled() and self.is_quiet(listeners) and self.is_settled(),
+            "all frames are accounted for, and the last of them has come",
+        )
         for listener in listeners:
             listener.clear()
 

@@ -48,7 +48,9 @@ def test_bad_images_are_dropped_counted_and_named(robot):
 
     camera.send()
     robot.wait_until(lambda: len(depths) == 1, "the next good frame comes out")
-    robot.wait_for_status(WARN, "rejected lately", "told to fail")
+    camera.send_until(
+        lambda: robot.says(WARN, "rejected lately", "told to fail"), "what was rejected is told for a while"
+    )
     assert node.popen.poll() is None
 
 
@@ -127,7 +129,8 @@ def test_doubtful_headers_are_used_and_reported(robot):
     robot.start()
     camera = Camera(robot, frame_id="")
     camera.stamp = Time
-    camera.info = lambda stamp=None: Camera.info(Camera(robot, frame_id="other"), stamp)
+    other = Camera(robot, frame_id="other")
+    camera.info = lambda stamp=None: Camera.info(other, stamp)
     camera.send_until(lambda: robot.says(WARN, "stamp is zero", "no frame_id", "'other'"), "the doubts are named")
     robot.wait_until(lambda: depths, "depth")
     assert nanoseconds(depths[0]) == 0

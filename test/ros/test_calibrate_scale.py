@@ -50,6 +50,7 @@ class ReferenceCamera(Camera):
 
 
 def calibrate(robot: Robot, *arguments: str):
+    robot.wait_for_state("active")  # it asks for the node's parameters, and waits for an answer only so long
     return robot.run(sys.executable, "-m", "depth_estimation_ros.calibrate_scale", "--frames", "8", *arguments)
 
 
@@ -98,8 +99,6 @@ def test_the_floor_tells_it_from_the_height_of_the_camera(robot, factor):
 
 def test_a_refusal_says_why_on_standard_error_and_in_the_exit_status(robot):
     robot.start()
-    # Its model may take longer to load on a busy machine than calibrate_scale waits for depth.
-    robot.wait_for_state("active")
     camera = ReferenceCamera(robot)  # sees a wall and no floor
     process = calibrate(robot, "--reference", "floor", "--camera-height", "0.3", "--timeout", "10")
     camera.send_until(lambda: process.popen.poll() is not None, "calibrate_scale ends")

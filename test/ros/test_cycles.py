@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import time
 from pathlib import Path
 
 import pytest
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
+from rclpy.node import NodeNameNonExistentError
 from robot_harness import Camera, NodeProcess
 from sensor_msgs.msg import PointCloud2
 
@@ -46,6 +49,23 @@ def entities(robot) -> set[tuple[str, str]]:
     return {(kind, name) for kind, names_of in kinds.items() for name, _ in names_of(*ours)}
 
 
+def settled_entities(robot) -> set[tuple[str, str]]:
+    """The same, once discovery has told all of them, which may take a heartbeat of three seconds."""
+    found: set[tuple[str, str]] = set()
+    since_s = time.monotonic()
+
+    def are_all() -> bool:
+        nonlocal found, since_s
+        with contextlib.suppress(NodeNameNonExistentError):
+            now = entities(robot)
+            if now != found:
+                found, since_s = now, time.monotonic()
+        return bool(found) and time.monotonic() - since_s > 3.5
+
+    robot.wait_until(are_all, "discovery has told all")
+    return found
+
+
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     ("what", "cameras", "last_cycle"), [("double", "", 40), ("double", "left", 40), ("real", "", 100)]
@@ -63,7 +83,7 @@ def test_nothing_grows(robot, what, cameras, last_cycle):
     client = robot.node.create_client(ChangeState, "/depth_estimation/change_state")
     robot.wait_until(client.service_is_ready, "the service")
     robot.wait_for_state("unconfigured")
-    before = entities(robot)
+    before = settled_entities(robot)
 
     taken = []
     for cycle in range(last_cycle):

@@ -122,7 +122,8 @@ def test_the_room_goes_through_the_whole_chain(output: Path, constant_model: Pat
     arguments = ["--frames", "8", "--rate", "4", "--output", str(output), "--model", str(constant_model)]
     assert run.main([*arguments, "--device", "cpu"]) == 0, capfd.readouterr()
     summary = json.loads((output / "summary.json").read_text())
-    assert summary["frames_sent"] == summary["received_by_node"] == 8
+    assert summary["frames_sent"] == 8
+    assert 1 <= summary["received_by_node"] <= 8  # of two that come at once the node takes the newer
     assert summary["rejected_by_node"] == 0
     # Best effort: on a busy machine some of them are lost on the way, and the demo says so.
     assert 1 <= summary["depth_images"] <= 8
@@ -204,15 +205,16 @@ def test_the_misbehaving_node_passes_when_it_behaves(
     [
         ("dies", "The node ended with status 7 before the demo was over"),
         ("dies_later", "The node ended with status 8 before the demo was over"),
-        ("deaf", "The node did not listen to the camera for 8 s"),
-        ("silent", "The node's topics did not appear for 8 s"),
+        ("deaf", "The node did not listen to the camera for 20 s"),
+        ("silent", "The node's topics did not appear for 20 s"),
         ("mute", "depth/image_rect arrives"),
     ],
 )
 def test_a_node_that_fails_is_named_and_its_log_shown(
     fault: str, sentence: str, output: Path, few_images: Path, monkeypatch: pytest.MonkeyPatch, capfd
 ) -> None:
-    status, error = run_with_fault(fault, output, few_images, monkeypatch, capfd, "--timeout", "8")
+    patience = () if fault.startswith("dies") else ("--timeout", "20")  # in which all processes have to start, too
+    status, error = run_with_fault(fault, output, few_images, monkeypatch, capfd, *patience)
     assert status == 1
     assert sentence in error
     assert f"this node has the fault {fault}" in error

@@ -88,7 +88,7 @@ def test_every_fault_is_named_with_its_remedy(robot, call_doctor):
 
 def test_a_node_that_speaks_seldom_is_waited_for(robot, call_doctor):
     camera = Camera(robot)
-    robot.start(parameters={"diagnostics_period": 7.0})
+    robot.start(parameters={"diagnostics_period": 5.0})
     robot.listen(PointCloud2, "/depth/points")
     camera.send_until(lambda: robot.statuses, "the node's first word")
     doctor = call_doctor()

@@ -42,6 +42,7 @@ def test_behind_a_held_frame_only_the_newest_waits(robot, gate):
 
     gate.touch()
     robot.wait_until(lambda: robot.count("published") == before["published"] + 2, "the first and the last come out")
+    robot.wait_until(lambda: len(depths) >= 2, "both have come")
     robot.wait_until(camera.is_settled, "nothing is left")
     assert [nanoseconds(depth) for depth in depths] == [sent[0], sent[-1]]
 

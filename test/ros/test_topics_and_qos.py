@@ -31,6 +31,8 @@ def test_two_nodes_side_by_side_in_namespaces(robot):
     robot.start(remaps={"__ns": "/right"})
     camera = Camera(robot, "/left/image", "/left/camera_info")
     camera.send_until(lambda: left, "the left camera's cloud")
+    robot.wait_until(lambda: robot.node.count_publishers("/right/depth/points"), "the right node")
+    camera.connect(left)
     assert right == []
     camera = Camera(robot, "/right/image", "/right/camera_info")
     camera.send_until(lambda: right, "the right camera's cloud")

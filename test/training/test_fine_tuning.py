@@ -154,7 +154,7 @@ def test_the_network_and_the_training_camera_are_the_bases(tuned, base):
     [
         (["network.widths=[8,8,8,8]"], "network.widths=[8, 8, 8, 8] contradicts the checkpoint"),
         (["network.head=linear"], "network.head=linear contradicts"),
-        (["data.native_width=128"], "the training camera of"),
+        (["data.native_width=128", "data.native_height=96"], "the training camera of"),
         (["data.fx=300"], "the training camera of"),
         (["--init", "nonesuch"], "--init nonesuch is neither a bundled checkpoint (default)"),
     ],

@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 SMALL = [
     "data.height=64",
     "data.width=96",
-    "data.native_height=64",
+    "data.native_height=72",
     "data.native_width=96",
     "data.workers=0",
     "optimiser.epochs=3",

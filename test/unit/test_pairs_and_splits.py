@@ -1,5 +1,7 @@
 """Reading pairs, splitting them without leaks, and the paper's augmentations."""
 
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
@@ -16,13 +18,14 @@ from depth_training.data.intrinsics import Intrinsics  # noqa: E402
 from depth_training.data.pairs import Pair, PairsError, read_depth, read_pair, read_pairs  # noqa: E402
 from depth_training.data.splits import (  # noqa: E402
     consecutive_blocks,
+    refuse_overlap,
     split_pairs,
     training_and_validation_pairs,
 )
 
 
 def pairs_at(indices) -> list[Pair]:
-    return [Pair(f"{index}.jpg", f"{index}.png", index) for index in indices]
+    return [Pair(Path(f"{index}.jpg"), Path(f"{index}.png"), index) for index in indices]
 
 
 @given(st.lists(st.integers(0, 400), unique=True, min_size=4, max_size=120), st.integers(0, 5))
@@ -58,6 +61,13 @@ def test_pairs_are_held_apart_by_a_file_of_their_own_or_by_a_share(tmp_path):
     training, validation = training_and_validation_pairs(config, 0)
     assert training == read_pairs(tmp_path / "a.csv")
     assert validation == read_pairs(tmp_path / "b.csv")
+
+
+def test_to_judge_by_what_is_trained_on_is_refused(tmp_path):
+    first, second = pairs_at([1, 2]), pairs_at([2, 3])
+    refuse_overlap(first, pairs_at([3, 4]))
+    with pytest.raises(PairsError, match="1 of 2 images to judge by are trained on"):
+        refuse_overlap(first, second)
 
 
 def test_an_unknown_split_or_an_empty_side_is_refused():

@@ -16,6 +16,7 @@ from depth_training.judging.prediction_files import (
     check_predicted_unit,
     match_predictions,
     read_prediction,
+    resize_known,
 )
 from depth_training.judging.sources import FolderSource, open_source
 from depth_training.protocols import NYU_EIGEN, PROTOCOLS
@@ -186,6 +187,21 @@ def test_another_size_is_resized_and_said(pairs, tmp_path):
         "p: no prediction for 1 images: 2_rgb.png",
         "p: 1 predictions resized from 320x240",
     ]
+
+
+def test_unknown_depth_neither_spoils_its_neighbours_nor_becomes_known_by_them():
+    depth_m = np.full((24, 32), 4.0, np.float32)
+    depth_m[8:16, 8:16] = 0
+    resized_m = resize_known(depth_m, (48, 64))
+    assert set(np.unique(resized_m)) == {0, 4}
+    assert (resized_m[17:31, 17:31] == 0).all()
+    assert (resized_m == 0).sum() == 16 * 16
+
+
+@pytest.mark.parametrize("constant_m", [2.0, 2.5, 2.75, 3.3])
+def test_the_same_depth_everywhere_is_a_baseline_and_no_mistake(pairs, tmp_path, constant_m):
+    planes = [np.full((480, 640), constant_m, np.float32)] * 3
+    assert FolderSource("p", predictions(tmp_path / "p", planes), pairs, "mm", NYU_EIGEN).missing == []
 
 
 def test_a_prediction_of_fastdepths_own_size_is_taken_as_its_crop(pairs, tmp_path):

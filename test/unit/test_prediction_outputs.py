@@ -15,7 +15,7 @@ from depth_estimation_ros.depth_colour import depth_to_rgb
 from depth_estimation_ros.millimetres import depth_to_millimetres
 from depth_training.data.intrinsics import Intrinsics
 from depth_training.prediction.cameras import given_cameras
-from depth_training.prediction.inputs import InputError, list_inputs, read_upright, read_video
+from depth_training.prediction.inputs import InputError, list_inputs, read_photo, read_video
 from depth_training.prediction.outputs import (
     colour_picture,
     legend,
@@ -164,19 +164,20 @@ def test_inputs_that_cannot_be_are_refused(tmp_path):
     assert len(list_inputs([image, image])) == 1
 
 
-def test_a_photo_held_upright_is_read_upright(tmp_path):
+def test_a_photo_held_upright_is_read_photo(tmp_path):
     """Orientation 6: the camera was turned to the right, so the stored picture lies on its left side."""
     picture = Image.new("RGB", (40, 20), (255, 0, 0))
     exif = picture.getexif()
     exif[0x0112] = 6
     picture.save(tmp_path / "a.jpg", exif=exif)
-    assert read_upright(tmp_path / "a.jpg").shape == (40, 20, 3)
+    assert read_photo(tmp_path / "a.jpg").shape == (40, 20, 3)
+    assert read_photo(tmp_path / "a.jpg", is_turned=False).shape == (20, 40, 3)
 
 
 def test_what_is_no_image_or_video_says_so(tmp_path):
     (tmp_path / "a.png").write_bytes(b"no image")
     with pytest.raises(InputError, match="cannot be decoded"):
-        read_upright(tmp_path / "a.png")
+        read_photo(tmp_path / "a.png")
     (tmp_path / "a.mp4").write_bytes(b"no video")
     with pytest.raises(InputError, match="no frame"):
         list(read_video(tmp_path / "a.mp4"))

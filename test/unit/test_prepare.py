@@ -20,8 +20,9 @@ from typer.testing import CliRunner
 from depth_training.cli import app
 from depth_training.data.intrinsics import Intrinsics
 from depth_training.data.pairs import PairsError, read_pair, read_pairs
-from depth_training.data.prepare import prepare
+from depth_training.data.prepare import ASSUMED_M, prepare
 from depth_training.data.sources.sample import Frame, Sample
+from depth_training.data.splits import consecutive_blocks
 
 SIZE = (12, 16)
 
@@ -30,9 +31,9 @@ def picture(seed: int) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (*SIZE, 3), np.uint8)
 
 
-def sample(number: int, depth_m=2.5, **fields) -> Sample:
+def sample(number: int, depth_m=2.5, scene="hall", **fields) -> Sample:
     depth = np.full(SIZE, depth_m, np.float32)
-    return Sample(f"frame {number}", number, "hall", lambda: Frame(picture(number), depth, **fields))
+    return Sample(f"frame {number}", number, scene, lambda: Frame(picture(number), depth, **fields))
 
 
 def unreadable(number: int) -> Sample:
@@ -79,6 +80,15 @@ def test_unreadable_pairs_are_left_out_and_listed(tmp_path):
     assert "16x12 but its depth 4x3" in listed["reason"][1]
 
 
+@pytest.mark.parametrize("scene", ["", "hall"])
+def test_a_pair_that_is_left_out_makes_no_two_rooms_of_one(tmp_path, scene):
+    one_room = [sample(0, scene=scene), sample(1, scene=scene), unreadable(2), sample(3, scene=scene)]
+    another_later = [] if scene else [sample(9)]
+    result = prepare([*one_room, *another_later], tmp_path / "out")
+    blocks = consecutive_blocks(read_pairs(result.pairs))
+    assert sorted(map(len, blocks)) == ([3] if scene else [1, 3])
+
+
 @pytest.mark.parametrize(
     ("depth_m", "reason"),
     [
@@ -101,6 +111,17 @@ def test_depth_in_the_wrong_unit_is_refused_by_name(tmp_path, depth_m, reason, c
         prepare(samples(), tmp_path / "out")
     assert len(read) == min(count, 5)  # judged as soon as it can be
     assert left_in(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("depth_m", "reason"),
+    [(10.0, r"10 m .*outside 0.7 to 6 m: 5000 steps a metre \(tum\)"), (0.35, "centimetres read as millimetres")],
+)
+def test_a_unit_that_nobody_stated_has_to_fit_a_room(tmp_path, depth_m, reason):
+    samples = [sample(number, depth_m) for number in range(3)]
+    with pytest.raises(PairsError, match=reason):
+        prepare(samples, tmp_path / "out", medians_within_m=ASSUMED_M)
+    assert prepare(samples, tmp_path / "out").written == 3  # a hall, or a table from close by
 
 
 def test_a_single_close_frame_is_no_wrong_unit(tmp_path):

@@ -8,7 +8,7 @@ from pathlib import Path
 from depth_training.data.intrinsics import Intrinsics
 from depth_training.data.pairs import PairsError
 from depth_training.data.sources.decoding import decode_depth_file, decode_image_file, encoded_image
-from depth_training.data.sources.sample import Frame, Sample, Source
+from depth_training.data.sources.sample import Frame, Sample, Source, nyu_scene
 
 
 def open_bts(path: Path, root: Path | None = None, unit: str = "mm") -> Source:
@@ -49,7 +49,7 @@ def _samples(pairs: list[tuple[str, str, Intrinsics | None]], root: Path, unit: 
             return Frame(image_rgb, depth_m, intrinsics, encoded_image(image_data, image_path.name))
 
         folder = str(Path(image.lstrip("/")).parent)
-        yield Sample(image, index, "" if folder == "." else folder, read)
+        yield Sample(image, index, "" if folder == "." else nyu_scene(folder), read)
 
 
 def read_bytes(path: Path) -> bytes:

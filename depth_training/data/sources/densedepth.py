@@ -13,7 +13,7 @@ import pandas as pd
 from depth_training.data.pairs import PairsError
 from depth_training.data.sources.decoding import decode_depth_file, decode_image_file, encoded_image
 from depth_training.data.sources.nyu_mat import NYU_INTRINSICS
-from depth_training.data.sources.sample import Frame, Sample, Source
+from depth_training.data.sources.sample import Frame, Sample, Source, nyu_scene
 
 LISTS = {"train": "data/nyu2_train.csv", "test": "data/nyu2_test.csv"}
 # The training depth was stored in 8 bits over 10 m, the test depth in 16 bits.
@@ -62,7 +62,7 @@ def _samples(path: Path, read_bytes: Callable[[str], bytes], table: pd.DataFrame
             image_rgb = decode_image_file(image_data, image)
             return Frame(image_rgb, depth_m, NYU_INTRINSICS, encoded_image(image_data, image))
 
-        scene = PurePosixPath(str(image)).parent.name if split == "train" else ""
+        scene = nyu_scene(PurePosixPath(str(image)).parent.name) if split == "train" else ""
         yield Sample(str(image), index, scene, read)
 
 

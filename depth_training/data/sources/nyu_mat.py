@@ -10,7 +10,7 @@ import numpy as np
 from depth_training.data.intrinsics import Intrinsics
 from depth_training.data.pairs import PairsError
 from depth_training.data.sources.decoding import to_metres
-from depth_training.data.sources.sample import Frame, Sample, Source
+from depth_training.data.sources.sample import Frame, Sample, Source, nyu_scene
 
 # The data set's own calibration of its colour camera.
 NYU_INTRINSICS = Intrinsics(518.85790117450188, 519.46961112127485, 325.58244941119034, 253.73616633400465)
@@ -67,7 +67,7 @@ def _scene(file, index: int) -> str:
     """The scene's name, such as ``kitchen_0004``; MATLAB keeps an array of references to arrays of characters."""
     if "scenes" not in file:
         return ""
-    return "".join(map(chr, file[file["scenes"][0, index]][:].ravel()))
+    return nyu_scene("".join(map(chr, file[file["scenes"][0, index]][:].ravel())))
 
 
 def _split_indices(split: str, splits_file: Path, count: int) -> list[int]:

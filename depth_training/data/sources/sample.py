@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
 from depth_training.data.intrinsics import Intrinsics
+
+
+def nyu_scene(folder: str) -> str:
+    """The room that a folder of NYU Depth V2 shows: ``kitchen_0028a`` and ``kitchen_0028b_out`` are ``kitchen_0028``.
+
+    The letters number recordings of one room; a split that takes them for rooms has it on both sides.
+    """
+    return re.sub(r"(_\d{4})[a-z]?(_out)?$", r"\1", folder)
 
 
 @dataclass(frozen=True, eq=False)
