@@ -85,7 +85,7 @@ class CameraStream:
 
     def start(self) -> None:
         """Subscribe and work. Whatever was known of the camera before is forgotten."""
-        self._infos = CameraInfoBuffer(is_offered=lambda: self._node.count_publishers(self._info_topic) > 0)
+        self._infos = CameraInfoBuffer(self._is_info_offered)
         self._stamps = StampWatch()
         self._frame_facts = None
         self._prepared_for = []
@@ -156,6 +156,9 @@ class CameraStream:
         facts |= self._outputs.facts
         return facts | (self._frame_facts or {"calibration": "unknown, no image has been worked on"})
 
+    def _is_info_offered(self) -> bool:
+        return self._node.count_publishers(self._info_topic) > 0
+
     def _take(self, msg: Image | CompressedImage) -> None:
         self._health.count_received()
         self._stamps.note(to_nanoseconds(msg.header.stamp), self._now_ns)
@@ -201,7 +204,7 @@ class CameraStream:
         remarks = [*estimate.remarks, *header_remarks(header, msg.header.frame_id, info)]
         remarks += [*filter(None, (why_no_pose, self._stamps.remark)), *self._outputs.mixed_remarks()]
         if info is None and estimate.view.why_no_cloud:
-            remarks.append(missing_info_remark(self._info_topic, self._node.count_publishers(self._info_topic)))
+            remarks.append(missing_info_remark(self._info_topic, self._is_info_offered()))
         return lambda: self._publish(estimate, header, remarks, why_no_pose, parameters)
 
     def _publish(

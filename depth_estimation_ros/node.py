@@ -83,8 +83,7 @@ class DepthNode(LifecycleNode):
         self._active_since_s = None
         break_bond(self, self._bond)
         self._bond = None
-        for stream in self._streams.values():
-            stream.halt()  # all of them first: one that still works would hold up the others' turns
+        self._stop_streams()
         for stream in self._streams.values():
             stream.destroy()
         self._streams = {}
@@ -185,11 +184,14 @@ class DepthNode(LifecycleNode):
         self._active_since_s = None
         break_bond(self, self._bond)
         self._bond = None
+        self._stop_streams()
+        super().on_deactivate(state)
+
+    def _stop_streams(self) -> None:
         for stream in self._streams.values():
-            stream.halt()
+            stream.halt()  # all of them first: one that still works would hold up the others' turns
         for stream in self._streams.values():
             stream.stop()
-        super().on_deactivate(state)
 
     def _on_set_parameters(self, changes: list[Parameter]) -> SetParametersResult:
         # A value that is just being declared, as of a camera that has come to the list, is for configure to refuse.
