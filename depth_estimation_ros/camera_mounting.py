@@ -8,7 +8,7 @@ from std_msgs.msg import Header
 
 from depth_estimation_ros.camera_pose import CameraPose, foot_frame_id, pose_over_floor
 from depth_estimation_ros.parameters import Parameters
-from depth_estimation_ros.transforms import Transforms, listen_to_tf
+from depth_estimation_ros.transforms import NO_TF2_ROS, Transforms, listen_to_tf
 
 NOT_SAID = "the camera's place over the floor is unknown: set scan.frame (from tf) or camera_height and camera_pitch"
 
@@ -61,7 +61,7 @@ class CameraMounting:
             return None, f"scan.frame is {frame!r}, the camera's own frame: name one with z up, such as base_footprint"
         if self._transforms is None:
             return None, (
-                f"scan.frame is {frame!r}, and tf2_ros is not installed: install it, or leave scan.frame empty and set "
+                f"scan.frame is {frame!r}, and {NO_TF2_ROS}: install it, or leave scan.frame empty and set "
                 "camera_height and camera_pitch"
             )
         try:

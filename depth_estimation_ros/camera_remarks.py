@@ -19,15 +19,16 @@ def whose_info(info: StampedCalibration | None, image_header: Header) -> str:
     return whose if info.frame_id == image_header.frame_id else f"{whose}, of frame {info.frame_id!r}"
 
 
-def missing_info_remark(topic: str, is_offered: bool) -> str:
+def missing_info_remark(topic: str, name: str, is_offered: bool) -> str:
     """Why no CameraInfo has come, as far as the node can see, and what to do.
 
     Args:
         topic: As resolved.
+        name: What is to be remapped.
         is_offered: Whether anybody publishes on it.
     """
     if not is_offered:
-        return f"nobody publishes {topic}: remap camera_info to the topic of the camera's CameraInfo"
+        return f"nobody publishes {topic}: remap {name} to the topic of the camera's CameraInfo"
     return f"nothing has come on {topic}, though it has a publisher: see whether the camera driver sends its CameraInfo"
 
 

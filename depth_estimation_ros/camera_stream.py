@@ -204,7 +204,8 @@ class CameraStream:
         remarks = [*estimate.remarks, *header_remarks(header, msg.header.frame_id, info)]
         remarks += [*filter(None, (why_no_pose, self._stamps.remark)), *self._outputs.mixed_remarks()]
         if info is None and estimate.view.why_no_cloud:
-            remarks.append(missing_info_remark(self._info_topic, self._is_info_offered()))
+            name = in_namespace(self._camera, "camera_info")
+            remarks.append(missing_info_remark(self._info_topic, name, self._is_info_offered()))
         return lambda: self._publish(estimate, header, remarks, why_no_pose, parameters)
 
     def _publish(

@@ -176,7 +176,8 @@ def decode_compressed(msg: Any) -> np.ndarray:
     if not complete:
         raise ImageError(f"compressed image is truncated: {len(data)} bytes without an end marker; check the transport")
     pattern = msg.format.partition(";")[0].strip()
-    is_mosaic = pattern in _BAYER and data.startswith(PNG) and data[PNG_COLOUR_TYPE] == 0  # in a jpeg it is grey by now
+    is_grey = data.startswith(PNG) and data[PNG_COLOUR_TYPE : PNG_COLOUR_TYPE + 1] == b"\0"
+    is_mosaic = pattern in _BAYER and is_grey  # in a jpeg it would have been spoilt
     flags = cv2.IMREAD_GRAYSCALE if is_mosaic else cv2.IMREAD_COLOR
     try:
         image_bgr = cv2.imdecode(np.frombuffer(data, np.uint8), flags | cv2.IMREAD_IGNORE_ORIENTATION)

@@ -166,11 +166,9 @@ class OutputPublishers:
 
     def _is_shared(self, output: Output) -> bool:
         topic = self._resolved[output]
-        if self._node.count_publishers(topic) <= 1:
-            return False
-        own = (self._node.get_namespace(), self._node.get_name())  # another of its cameras may be remapped to the topic
-        infos = self._node.get_publishers_info_by_topic(topic)
-        return any((info.node_namespace, info.node_name) != own for info in infos)
+        # Another of this node's cameras may be remapped to the topic; names tell no nodes apart, two may share one.
+        own = sum(publisher.topic_name == topic for publisher in self._node.publishers)
+        return self._node.count_publishers(topic) > own
 
     def mixed_remarks(self) -> list[str]:
         """One sentence for each topic that is subscribed to and has other publishers, too."""

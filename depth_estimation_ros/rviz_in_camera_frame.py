@@ -32,9 +32,10 @@ def wait_for_frame(node: Node, topic: str) -> str:
         rclpy.spin_once(node, timeout_sec=0.2)
         if time.monotonic() - said_s > SAY_EVERY_S:
             said_s = time.monotonic()
-            what = "one with a frame_id" if frames else "one"
+            missing = "one with a frame_id (set optical_frame)" if frames else "one"
             node.get_logger().info(
-                f"rviz starts in the camera's frame: waiting for {what} on {subscription.topic_name}"
+                f"rviz starts in the camera's frame: waiting for {missing} on {subscription.topic_name}; "
+                "rviz_frame:= starts it at once"
             )
     return next(filter(None, frames))
 

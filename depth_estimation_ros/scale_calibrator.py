@@ -30,7 +30,7 @@ from depth_estimation_ros.scale_calibration import (
 )
 from depth_estimation_ros.stamp_pairs import StampPairs
 from depth_estimation_ros.topics import sibling_camera_info
-from depth_estimation_ros.transforms import Transform, listen_to_tf
+from depth_estimation_ros.transforms import NO_TF2_ROS, Transform, listen_to_tf
 
 TILT_DEG = 5.0
 UNKNOWN_TILT_DEG = 20.0
@@ -176,7 +176,7 @@ class ScaleCalibrator(Node):
         if self._given.pose is not None:
             return camera_pose_to_transform(self._given.pose)
         if self._transforms is None:
-            raise ScaleError("tf2_ros is not installed: give the camera's place in the scanner's frame by --pose")
+            raise ScaleError(f"{NO_TF2_ROS}: install it, or give the camera's place by --pose")
         camera, scanner = estimate.header.frame_id, scan.header.frame_id
         try:
             return self._transforms.lookup(camera, scanner)

@@ -13,6 +13,8 @@ from depth_estimation_ros.camera_pose import rotation_from_quaternion
 Transform = tuple[np.ndarray, np.ndarray]
 """Rotation (3, 3) and translation (3,) in metres of points from one frame into another."""
 
+NO_TF2_ROS = "Python's tf2_ros is not installed (sudo apt install ros-$ROS_DISTRO-tf2-ros-py)"
+
 
 class Transforms:
     """Listens to tf from when it is made until `close`."""

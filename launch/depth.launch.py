@@ -11,6 +11,7 @@ import os
 import shlex
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import yaml
@@ -19,6 +20,7 @@ from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
+from rclpy.parameter import parameter_dict_from_yaml_file
 
 from depth_estimation_ros.mounting import check_mounting, optical_quaternion
 
@@ -107,7 +109,7 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
             "camera_pitch where camera_height is set, in the parameter file"
         )
     if switch("rviz", value["rviz"]):
-        nodes.append(rviz(value, next(iter(cameras), ""), use_sim_time))
+        nodes.append(rviz(value, next(iter(cameras or cameras_of_file(value)), ""), use_sim_time))
     return [*nodes, depth_node(value, cameras, overrides)]
 
 
@@ -137,6 +139,16 @@ def several_cameras(value: Mapping[str, str]) -> dict[str, str]:
                 "own description)"
             )
     return cameras
+
+
+def cameras_of_file(value: Mapping[str, str]) -> list[str]:
+    """Names of the cameras that the parameter file gives the node; none for a file that the node itself will refuse."""
+    target = f"/{value['namespace'].strip('/')}/{value['name']}".replace("//", "/")
+    for file in parameter_files(value["params_file"]):
+        with suppress(Exception):
+            found = parameter_dict_from_yaml_file(str(file), use_wildcard=True, target_nodes=[target])
+            return list(found["cameras"].value.string_array_value)
+    return []
 
 
 def depth_node(value: Mapping[str, str], cameras: Mapping[str, str], overrides: Mapping[str, Value]) -> Node:
@@ -228,7 +240,7 @@ def rviz(value: Mapping[str, str], camera: str, use_sim_time: Mapping[str, Value
         executable="rviz2",
         # In the node's namespace, so that relative topics mean the node's own.
         namespace=value["namespace"],
-        prefix="" if frame else shlex.join(waiting),
+        prefix=None if frame else shlex.join(waiting),
         arguments=["-d", str(SHARE / "config" / view), *(("-f", frame) if frame else ())],
         parameters=[dict(use_sim_time)],
         remappings=[(f"/depth/{output}", f"{outputs}/{output}") for output in ("image_rect", "points")],

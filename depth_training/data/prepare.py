@@ -132,6 +132,7 @@ def _write_all(
     result = Preparation(folder / "pairs.csv")
     rows: list[dict[str, object]] = []
     medians_m: list[float] = []
+    left_out: list[int] = []  # indices of those without a scene
     for name in ("images", "depth"):
         folder.joinpath(name).mkdir()
     for sample in samples:
@@ -140,11 +141,11 @@ def _write_all(
             medians_m.append(check_frame(frame, sample.name))
         except PairsError as error:
             result.unreadable.append((sample.name, str(error)))
+            if not sample.scene:
+                left_out.append(sample.index)
             if not rows and len(result.unreadable) >= UNREADABLE_TO_GIVE_UP_AT:
                 break
             continue
-        if not sample.scene:  # a gap would make two rooms of one, see `thin`
-            sample = dataclasses.replace(sample, index=sample.index - len(result.unreadable))
         rows.append(_write(frame, sample, folder, len(rows), fallback, lossless))
         if len(medians_m) == FRAMES_TO_JUDGE_BY:
             check_unit(medians_m, medians_within_m)
@@ -152,6 +153,8 @@ def _write_all(
         raise PairsError(_why_nothing(result.unreadable))
     check_unit(medians_m, medians_within_m)
     table = pd.DataFrame(rows)
+    # Without a scene a gap would make two rooms of one, see `thin`.
+    table["index"] -= np.where(table["scene"] == "", np.searchsorted(np.sort(left_out), table["index"]), 0)
     table.to_csv(folder / "pairs.csv", index=False)
     if result.unreadable:
         pd.DataFrame(result.unreadable, columns=["pair", "reason"]).to_csv(folder / "unreadable.csv", index=False)

@@ -18,22 +18,29 @@ class GivenCameras:
     """What is known of the cameras, the most exact first.
 
     Attributes:
-        by_name: Intrinsics by the image's file name.
+        by_name: Intrinsics by the image's file name; None where the CSV file lists it without a focal length.
         common: Of all other images.
         hfov_deg: Horizontal field of view of what is left; None where nobody says it.
     """
 
-    by_name: Mapping[str, Intrinsics] = field(default_factory=dict)
+    by_name: Mapping[str, Intrinsics | None] = field(default_factory=dict)
     common: Intrinsics | None = None
     hfov_deg: float | None = None
 
     def of_image(self, name: str, image_size: tuple[int, int]) -> Intrinsics | None:
         """The camera of an image of (H, W) pixels; None where nothing is known."""
-        known = self.by_name.get(name, self.common)
+        known = self.by_name.get(name) or self.common
         if known is not None or self.hfov_deg is None:
             return known
         focal_px = focal_of_view(image_size[1], self.hfov_deg)
         return Intrinsics(focal_px, focal_px)
+
+    def are_of_sensor_rows(self, name: str) -> bool:
+        """Whether what is given of an image holds for it as it is stored, not turned upright as its EXIF says.
+
+        So it is for the pairs of a CSV file, whose depth is not turned either, and for a principal point.
+        """
+        return name in self.by_name or (self.common is not None and (self.common.cx, self.common.cy) != (None, None))
 
 
 def given_cameras(
@@ -71,6 +78,6 @@ def given_cameras(
         if "fx" not in table.columns:
             raise InputError(f"{csv} lacks the column fx: name focal lengths in pixels in it, or give --fx")
         cameras = zip(table["image"], read_intrinsics(table, csv), strict=True)
-        by_name = {Path(image).name: camera for image, camera in cameras if camera is not None}
+        by_name = {Path(image).name: camera for image, camera in cameras}
     common = None if fx is None or fy is None else Intrinsics(fx, fy, cx, cy)
     return GivenCameras(by_name, common, hfov_deg)

@@ -62,7 +62,7 @@ def predict(
 
     kinds = parse_kinds(write)
     known = given_cameras(fx, fy, cx, cy, cameras, hfov)
-    if "ply" in kinds and known.common is None and not known.by_name and known.hfov_deg is None:
+    if "ply" in kinds and known.common is None and not any(known.by_name.values()) and known.hfov_deg is None:
         raise InputError("--write ply needs the camera: give --fx, --cameras or --hfov")
     listed = list_inputs(inputs)
     predictor = open_model(model, device)

@@ -80,8 +80,7 @@ def read_photo(path: Path, is_turned: bool = True) -> np.ndarray:
 
     Args:
         path: Of the file.
-        is_turned: Turn it upright where its camera noted how it was held; not where intrinsics are known, which are of
-            the sensor's own rows.
+        is_turned: Turn it upright where its camera noted (EXIF) how it was held.
 
     Raises:
         InputError: It cannot be decoded.

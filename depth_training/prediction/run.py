@@ -81,7 +81,7 @@ def predict_inputs(
 
 
 def _image(predictor: Predictor, path: Path, settings: Settings, outcome: Outcome) -> Iterator[int]:
-    image_rgb = read_photo(path, is_turned=path.name not in settings.cameras.by_name)
+    image_rgb = read_photo(path, is_turned=not settings.cameras.are_of_sensor_rows(path.name))
     depth_m, k = _depth(predictor, image_rgb, path, settings, outcome)
     target = settings.output / path.stem
     write_outputs(settings.kinds, target, image_rgb, depth_m, k, settings.greatest_m, settings.stride)

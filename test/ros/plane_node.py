@@ -10,6 +10,7 @@ PLANE_NODE in the environment holds JSON:
     own_wait_s   how long an image waits for its own
     gate         path of a file; inference waits until it exists, and makes gate.held when it begins to wait
     sigma        the standard deviation of log depth that the double claims; without it, it claims none
+    refuses      [parameter, value] that a callback of somebody else's, asked after the node's own, allows nobody to set
     built        path of a file that gets a line with the topic of each message that is built
 A frame whose first pixel is fully blue makes inference fail; a model called "missing" makes loading fail.
 """
@@ -24,6 +25,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from rcl_interfaces.msg import SetParametersResult
+from rclpy.parameter import Parameter
 
 from depth_estimation_ros import camera_info_buffer, node_process, outputs
 from depth_estimation_ros.inference import InferenceError, InputContract, ModelContract, ModelFileError, OutputContract
@@ -123,6 +126,19 @@ def recorded(output: outputs.Output) -> outputs.Output:
     return replace(output, build=build)
 
 
+class ExtendedNode(DepthNode):
+    def add_on_set_parameters_callback(self, callback) -> None:
+        if "refuses" in SETTINGS:
+            super().add_on_set_parameters_callback(refuse)  # the newest callback is asked first
+        super().add_on_set_parameters_callback(callback)
+
+
+def refuse(changes: list[Parameter]) -> SetParametersResult:
+    return SetParametersResult(
+        successful=SETTINGS["refuses"] not in [[change.name, change.value] for change in changes]
+    )
+
+
 if __name__ == "__main__":
     if "built" in SETTINGS:
         outputs.OUTPUTS = tuple(map(recorded, outputs.OUTPUTS))
@@ -130,4 +146,4 @@ if __name__ == "__main__":
         camera_info_buffer.OWN_WAIT_S = SETTINGS["own_wait_s"]
     if "first_wait_s" in SETTINGS:
         camera_info_buffer.FIRST_WAIT_S = camera_info_buffer.OFFERED_WAIT_S = SETTINGS["first_wait_s"]
-    sys.exit(node_process.run(lambda: DepthNode(predictor_factory=load)))
+    sys.exit(node_process.run(lambda: ExtendedNode(predictor_factory=load)))

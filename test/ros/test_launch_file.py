@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 from rcl_interfaces.srv import GetParameters
 from rclpy.parameter import parameter_value_to_python
 from robot_harness import Camera, NodeProcess
@@ -358,9 +359,12 @@ def test_rviz_says_what_it_waits_for_and_ends_with_the_rest(robot, launch, prefi
     assert "Traceback" not in process.output
 
 
-def test_rviz_looks_at_the_first_of_several_cameras(robot, launch, prefix, tmp_path):
+@pytest.mark.parametrize("node", ["", "/**", "depth_estimation", "/depth_estimation"])
+def test_rviz_looks_at_the_first_of_several_cameras(robot, launch, prefix, tmp_path, node):
     prefix.add_text("rviz2", "rviz2", RVIZ_DOUBLE)
-    process = launch(cameras="[left, right]", rviz="true")
+    file = tmp_path / "robot.yaml"
+    file.write_text(yaml.safe_dump({node: {"ros__parameters": {"cameras": ["left", "right"]}}}))
+    process = launch(**({"params_file": str(file)} if node else {"cameras": "[left, right]"}), rviz="true")
     camera = Camera(robot, "/left/image", "/left/camera_info", frame_id="left_eye")
     camera.send_until(lambda: "finished cleanly" in process.output, "rviz2's double has ended")
     seen = json.loads((tmp_path / "rviz.json").read_text())

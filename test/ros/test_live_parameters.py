@@ -77,12 +77,12 @@ def test_live_changes_show_in_the_next_frame_and_refused_ones_leave_the_old(robo
 
 def test_what_is_refused_with_another_parameter_is_not_applied(robot):
     depths = robot.listen(Image, "/depth/image_rect")
-    robot.start()
     if not hasattr(robot.node, "add_post_set_parameters_callback"):
-        pytest.skip("Humble's use_sim_time refuses nothing")
+        pytest.skip("Humble applies what another callback refuses later")
+    robot.start(refuses=["points.stride", 3])
     camera = Camera(robot)
     camera.connect(depths)
-    result = set_together(robot, scale=2.0, use_sim_time="perhaps")
+    result = set_together(robot, scale=2.0, **{"points.stride": 3})
     assert not result.successful
     assert get(robot, "scale")[0].double_value == 1.0
     camera.send()

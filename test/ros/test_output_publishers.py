@@ -14,6 +14,7 @@ from depth_estimation_ros.outputs import Output, OutputPublishers
 class Publisher:
     def __init__(self, topic: str):
         self.topic = topic
+        self.topic_name = f"/robot/{topic}"
         self.subscribers = 0
         self.sent: list = []
         self.publish = self.sent.append
@@ -24,9 +25,9 @@ class Publisher:
 
 class NodeDouble:
     def __init__(self):
-        self.publishers: dict[str, Publisher] = {}
+        self.published: dict[str, Publisher] = {}
+        self.of_another_camera: list[Publisher] = []
         self.others = 0
-        self.own_twins = 0
         self.warnings: list[str] = []
 
     def get_logger(self):
@@ -35,27 +36,20 @@ class NodeDouble:
     def resolve_topic_name(self, topic: str) -> str:
         return f"/robot/{topic}"
 
-    def get_namespace(self) -> str:
-        return "/robot"
-
-    def get_name(self) -> str:
-        return "depth"
+    @property
+    def publishers(self) -> list[Publisher]:
+        return [*self.published.values(), *self.of_another_camera]
 
     def count_publishers(self, topic: str) -> int:
-        return len(self.get_publishers_info_by_topic(topic))
-
-    def get_publishers_info_by_topic(self, topic: str) -> list[SimpleNamespace]:
-        own = self.own_twins + (topic.removeprefix("/robot/") in self.publishers)
-        names = ["depth"] * own + ["lidar"] * self.others
-        return [SimpleNamespace(node_namespace="/robot", node_name=name) for name in names]
+        return sum(publisher.topic_name == topic for publisher in self.publishers) + self.others
 
     def create_lifecycle_publisher(self, message_type, topic, qos, qos_overriding_options):
         if topic == "refused":
             raise ValueError("the user's QoS override makes no sense")
-        return self.publishers.setdefault(topic, Publisher(topic))
+        return self.published.setdefault(topic, Publisher(topic))
 
     def destroy_lifecycle_publisher(self, publisher):
-        del self.publishers[publisher.topic]
+        del self.published[publisher.topic]
 
 
 @pytest.fixture
@@ -85,11 +79,11 @@ def test_nothing_is_built_without_subscribers(built):
 def test_only_what_is_watched_is_built_and_sent(built):
     node = NodeDouble()
     publishers = OutputPublishers(node)
-    node.publishers["c"].subscribers = 2
+    node.published["c"].subscribers = 2
     assert publishers.are_watched
     assert publishers.publish(None, None, None) is True
     assert built == ["c"]
-    assert {topic: publisher.sent for topic, publisher in node.publishers.items()} == {
+    assert {topic: publisher.sent for topic, publisher in node.published.items()} == {
         "a": [],
         "b": [],
         "c": ["message for c"],
@@ -99,12 +93,12 @@ def test_only_what_is_watched_is_built_and_sent(built):
 def test_an_output_that_cannot_be_built_does_not_hold_up_the_others(built):
     node = NodeDouble()
     publishers = OutputPublishers(node)
-    node.publishers["b"].subscribers = 1
+    node.published["b"].subscribers = 1
     assert publishers.publish(None, None, None) is False
-    node.publishers["a"].subscribers = 1
+    node.published["a"].subscribers = 1
     assert publishers.publish(None, None, None) is True
-    assert node.publishers["a"].sent == ["message for a"]
-    assert node.publishers["b"].sent == []
+    assert node.published["a"].sent == ["message for a"]
+    assert node.published["b"].sent == []
 
 
 def test_a_topic_that_others_publish_is_left_to_them(built, monkeypatch):
@@ -112,7 +106,7 @@ def test_a_topic_that_others_publish_is_left_to_them(built, monkeypatch):
     monkeypatch.setattr(outputs, "OUTPUTS", (replace(shared, yields=True), own))
     node = NodeDouble()
     publishers = OutputPublishers(node)
-    node.publishers["a"].subscribers = 1
+    node.published["a"].subscribers = 1
     assert publishers.are_watched
     assert publishers.facts == {}
     node.others = 1  # a laser scanner has come
@@ -120,12 +114,12 @@ def test_a_topic_that_others_publish_is_left_to_them(built, monkeypatch):
     assert not publishers.is_watched("a")
     assert publishers.publish(None, None, None) is False
     assert "/robot/a" in publishers.facts["a"]
-    node.publishers["c"].subscribers = 1
+    node.published["c"].subscribers = 1
     assert publishers.publish(None, None, None) is True
     assert built == ["c"]
     node.others = 0
     assert publishers.is_watched("a")
-    node.own_twins = 1  # another camera of this node, remapped to the same topic
+    node.of_another_camera = [Publisher("a")]  # remapped to the same topic
     assert publishers.is_watched("a")
     assert publishers.facts == {}
 
@@ -133,7 +127,7 @@ def test_a_topic_that_others_publish_is_left_to_them(built, monkeypatch):
 def test_an_output_that_is_an_input_is_not_advertised(built):
     node = NodeDouble()
     publishers = OutputPublishers(node, inputs={"/robot/b", "/elsewhere/a"})
-    assert set(node.publishers) == {"a", "c"}
+    assert set(node.published) == {"a", "c"}
     assert "/robot/b" in publishers.facts["b"]
     assert not publishers.is_watched("b")
     assert node.warnings == ["b is " + publishers.facts["b"]]
@@ -144,7 +138,7 @@ def test_a_topic_with_another_publisher_is_named_once_somebody_listens(built):
     publishers = OutputPublishers(node)
     node.others = 1
     assert publishers.mixed_remarks() == []
-    node.publishers["a"].subscribers = 1
+    node.published["a"].subscribers = 1
     [remark] = publishers.mixed_remarks()
     assert "/robot/a" in remark
     node.others = 0
@@ -160,4 +154,4 @@ def test_one_refused_topic_takes_the_others_back(built, monkeypatch):
     node = NodeDouble()
     with pytest.raises(ValueError, match="makes no sense"):
         OutputPublishers(node)
-    assert node.publishers == {}
+    assert node.published == {}

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from diagnostic_msgs.msg import DiagnosticStatus
+from rclpy.node import Node
 from robot_harness import Camera, depth_of, nanoseconds
 from sensor_msgs.msg import Image, LaserScan
 
@@ -49,14 +51,16 @@ def test_a_scan_needs_a_place_over_the_floor(robot):
     assert not scans
 
 
-def test_a_laser_scanner_keeps_its_topic_to_itself(robot):
+@pytest.mark.parametrize("name", ["lidar", "depth_estimation"])
+def test_a_laser_scanner_keeps_its_topic_to_itself(robot, name):
     scans, depths = robot.listen(LaserScan, "/scan"), robot.listen(Image, "/depth/image_rect")
-    lidar = robot.node.create_publisher(LaserScan, "/scan", 10)
+    other = Node(name, context=robot.node.context, start_parameter_services=False)
+    lidar = other.create_publisher(LaserScan, "/scan", 10)
     robot.start(parameters={"camera_height": HEIGHT_M})
     camera = WallCamera(robot)
     camera.send_until(lambda: len(depths) > 5 and "others publish /scan" in (robot.value("scan") or ""), "depth")
     assert not scans
-    robot.node.destroy_publisher(lidar)
+    other.destroy_publisher(lidar)
     camera.send_until(lambda: scans, "a scan once nobody else sends any")
     assert robot.count("rejected") == 0
 

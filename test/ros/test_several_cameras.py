@@ -132,6 +132,8 @@ def test_a_dead_camera_and_one_without_calibration_hold_up_no_other(robot):
     send_until(robot, cameras, lambda: depths["front"] and depths["right"], "depth of the living")
     assert depths["left"] == []
     assert robot.values_of("right")["CameraInfo"] == "none has come"
+    robot.node.destroy_publisher(right.infos)
+    send_until(robot, cameras, lambda: "remap right/camera_info" in robot.status("right").message, "what to remap")
 
     def front_is_well() -> bool:
         own = robot.values_of("front")["CameraInfo"] == "the image's own stamp"

@@ -115,6 +115,7 @@ def test_without_tf2_ros_one_sentence_says_what_to_do(monkeypatch):
     assert pose is None
     assert why_not is not None
     assert "tf2_ros is not installed" in why_not
+    assert "tf2-ros-py" in why_not
     assert "camera_height" in why_not
 
 

@@ -271,6 +271,12 @@ def test_a_png_in_colour_is_no_mosaic_whatever_its_name():
     np.testing.assert_array_equal(image_rgb, bgr[..., ::-1])
 
 
+def test_a_png_of_nothing_but_its_ends_is_refused():
+    for file_format in ("png", "bayer_rggb8; png compressed "):
+        with pytest.raises(ImageError, match="broken"):
+            decode_compressed(SimpleNamespace(format=file_format, data=b"\x89PNG\r\n\x1a\nIEND"))
+
+
 @pytest.mark.parametrize("file_format", ["jpeg", "rgb8; jpeg compressed bgr8", ""])
 def test_jpeg_keeps_the_order_of_the_colours(file_format):
     bgr = np.broadcast_to(np.uint8([20, 90, 200]), (16, 24, 3))

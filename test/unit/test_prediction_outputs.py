@@ -123,6 +123,13 @@ def test_the_camera_is_taken_from_the_csv_before_the_options(tmp_path):
     assert cameras.of_image("a.jpg", SIZE) == Intrinsics(600, 610, 300, 200)
     assert cameras.of_image("b.jpg", SIZE) == Intrinsics(500, 500)
     assert given_cameras(None, None, None, None, csv).of_image("b.jpg", SIZE) is None
+    assert [cameras.are_of_sensor_rows(name) for name in ("a.jpg", "b.jpg", "c.jpg")] == [True, True, False]
+
+
+def test_a_principal_point_is_of_the_sensors_rows_and_a_focal_length_of_either():
+    assert given_cameras(500, 510, 320, None).are_of_sensor_rows("a.jpg")
+    assert not given_cameras(500, None, None, None).are_of_sensor_rows("a.jpg")
+    assert not given_cameras(None, None, None, None, hfov_deg=60).are_of_sensor_rows("a.jpg")
 
 
 def test_cameras_that_there_are_not_are_refused(tmp_path):

@@ -36,11 +36,11 @@ def sample(number: int, depth_m=2.5, scene="hall", **fields) -> Sample:
     return Sample(f"frame {number}", number, scene, lambda: Frame(picture(number), depth, **fields))
 
 
-def unreadable(number: int) -> Sample:
+def unreadable(number: int, scene="hall") -> Sample:
     def read():
         raise PairsError(f"{number} is broken")
 
-    return Sample(f"frame {number}", number, "hall", read)
+    return Sample(f"frame {number}", number, scene, read)
 
 
 def left_in(folder: Path) -> list[str]:
@@ -82,11 +82,18 @@ def test_unreadable_pairs_are_left_out_and_listed(tmp_path):
 
 @pytest.mark.parametrize("scene", ["", "hall"])
 def test_a_pair_that_is_left_out_makes_no_two_rooms_of_one(tmp_path, scene):
-    one_room = [sample(0, scene=scene), sample(1, scene=scene), unreadable(2), sample(3, scene=scene)]
+    one_room = [sample(0, scene=scene), sample(1, scene=scene), unreadable(2, scene), sample(3, scene=scene)]
     another_later = [] if scene else [sample(9)]
     result = prepare([*one_room, *another_later], tmp_path / "out")
     blocks = consecutive_blocks(read_pairs(result.pairs))
     assert sorted(map(len, blocks)) == ([3] if scene else [1, 3])
+
+
+def test_whatever_order_pairs_come_in_one_that_is_left_out_makes_no_two_rooms_of_one(tmp_path):
+    in_disorder = [sample(index, scene="") for index in (11, 50, 10, 52, 3)]
+    result = prepare([unreadable(99, ""), *in_disorder[:3], unreadable(51, ""), *in_disorder[3:]], tmp_path / "out")
+    blocks = consecutive_blocks(read_pairs(result.pairs))
+    assert [[pair.index for pair in block] for block in blocks] == [[3], [10, 11], [50, 51]]
 
 
 @pytest.mark.parametrize(
