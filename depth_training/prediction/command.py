@@ -32,7 +32,10 @@ def predict(
     ] = "colour",
     fx: Annotated[float | None, typer.Option(help="Focal length in pixels at the images' size.")] = None,
     fy: Annotated[float | None, typer.Option(help="Likewise, vertical; fx by default.")] = None,
-    cx: Annotated[float | None, typer.Option(help="Principal point in pixels of the image as it is stored; the middle by default.")] = None,
+    cx: Annotated[
+        float | None,
+        typer.Option(help="Principal point in pixels of the image as it is stored; the middle by default."),
+    ] = None,
     cy: Annotated[float | None, typer.Option(help="Likewise, vertical.")] = None,
     cameras: Annotated[
         Path | None, typer.Option(help="CSV file with the columns image, fx and fy, cx, cy, as `prepare` writes it.")
