@@ -117,13 +117,13 @@ def build_contract(
 
 
 def _describe_data(config: TrainingConfig) -> str:
-    def name(pairs: str) -> str:
-        return "/".join(Path(pairs).parts[-2:])
+    def name(path: str) -> str:
+        return "/".join(Path(path).parts[-2:])
 
     data = config.data
     replayed = f", {name(data.replay_pairs)} replayed" if data.replay_pairs else ""
-    origin = f", from {Path(config.init).name}" if config.init else ""
-    taught = f", taught by {Path(config.loss.teacher).name}" if config.loss.teacher else ""
+    origin = f", from {name(config.init)}" if config.init else ""
+    taught = f", taught by {name(config.loss.teacher)}" if config.loss.teacher else ""
     return f"{name(data.pairs)}, {data.split} split, seed {config.optimiser.seed}{replayed}{origin}{taught}"
 
 
