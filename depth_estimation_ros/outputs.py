@@ -166,9 +166,11 @@ class OutputPublishers:
 
     def _is_shared(self, output: Output) -> bool:
         topic = self._resolved[output]
+        publishers = self._node.count_publishers(topic)
+        if publishers <= 1:  # as nearly always, several times a frame
+            return False
         # Another of this node's cameras may be remapped to the topic; names tell no nodes apart, two may share one.
-        own = sum(publisher.topic_name == topic for publisher in self._node.publishers)
-        return self._node.count_publishers(topic) > own
+        return publishers > sum(publisher.topic_name == topic for publisher in self._node.publishers)
 
     def mixed_remarks(self) -> list[str]:
         """One sentence for each topic that is subscribed to and has other publishers, too."""
