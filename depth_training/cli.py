@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 from rich.logging import RichHandler
 
+from depth_estimation_ros.allocator import keep_freed_buffers
 from depth_estimation_ros.inference import InferenceError
 from depth_training.checkpoint import RunError
 from depth_training.config import ConfigError, TrainingConfig, load_config
@@ -22,6 +23,9 @@ from depth_training.reproduction import command as reproduction_command
 
 # What a user can mend: shown as one sentence, status 2, no traceback.
 USER_ERRORS = (OSError, ValueError, RunError, InferenceError)
+
+# Each training step needs the same buffers again, a batch's activations among them. The most that glibc takes.
+KEPT_BYTES = 2**31 - 1
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -113,6 +117,7 @@ def main() -> None:
     logging.basicConfig(format="%(message)s", handlers=[RichHandler(console=console, show_path=False)])
     for ours in ("depth_training", "depth_estimation_ros"):
         logging.getLogger(ours).setLevel(logging.INFO)
+    keep_freed_buffers(keep_below_bytes=KEPT_BYTES, kept_bytes=KEPT_BYTES)
     try:
         app()
     except USER_ERRORS as error:
