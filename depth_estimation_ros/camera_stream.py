@@ -35,6 +35,10 @@ LOG_PERIOD_S = 5.0
 JUMP_GRACE_S = 2.0
 """For so long after a jump of the clock an image may be ahead of it without a fault of anybody's."""
 
+CLOCK_STEP_S = 0.2
+"""Simulated time stands still between two messages on /clock, which come ten times a second or more often: an image may
+be ahead of it by as much, in its stamp and in no other way."""
+
 
 class CameraStream:
     """What exists from configure to cleanup for one camera; it listens and works between `start` and `stop` only.
@@ -249,6 +253,8 @@ class CameraStream:
                     "use_sim_time is true and nothing has come on /clock: start the simulator, play the recording with "
                     "--clock, or set use_sim_time to false"
                 )
+            elif latency_s >= -CLOCK_STEP_S and self._node.get_parameter("use_sim_time").value:
+                return 0.0
             elif time.monotonic() - self._jumped_s > JUMP_GRACE_S:
                 self._remark(
                     "the image's stamp is ahead of this node's clock: synchronise clocks, or set use_sim_time alike"

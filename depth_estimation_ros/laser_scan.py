@@ -24,6 +24,9 @@ NEAREST_M = 0.3
 IN_FRONT = 0.9
 """What is not trusted counts as standing in front of a thing where its range is less than this share of the thing's."""
 
+MOST_BESIDE_M = 1.5
+"""A camera farther than this beside the frame's origin sees too little of any beam's whole length to call it free."""
+
 FAR_RATIO, FAR_SLOPE = 2.0, 0.05
 """A beam's highest ray may go down by this factor more steeply than the middle beam's, and by this much besides."""
 
@@ -76,6 +79,21 @@ class _Beams:
     sees_far: np.ndarray
 
 
+@dataclass(frozen=True, eq=False)
+class _Things:
+    """What stands in the band, within range.
+
+    Attributes:
+        shown: (h, w) bool: pixels that show it.
+        ranges_m: (n,) float64 horizontal range of the nearest in each beam, +Inf where there is none.
+        covered: (n,) bool: beams that meet one, or lie between two neighbouring pixels that show one.
+    """
+
+    shown: np.ndarray
+    ranges_m: np.ndarray
+    covered: np.ndarray
+
+
 def depth_to_scan(
     depth_m: np.ndarray, k: np.ndarray, pose: CameraPose, band: Band, suspected_m: np.ndarray | None = None
 ) -> Scan:
@@ -93,6 +111,7 @@ def depth_to_scan(
         One beam per column of the image or a little more. A beam is +Inf where nothing in view stands in the band and
         at least half of the pixels that could show it do; the view may end before max_range_m. It is NaN where too
         little is known: a range says that nothing stands before it, and whoever clears a map by it relies on that.
+        From more than :data:`MOST_BESIDE_M` beside the frame's origin no beam is known to be free.
     """
     beams = _plan_beams(
         depth_m.shape, tuple(k.ravel()), tuple(pose.rotation.ravel()), (pose.x_m, pose.y_m), band.min_range_m
@@ -103,19 +122,11 @@ def depth_to_scan(
     # How far each pixel is known to see: to its point, or as far as is measured at all.
     reach_m = np.where(depth_m == np.inf, band.max_range_m, np.where(measured, depth_m, np.nan))
     end_m = pose.height_m + reach_m * rise
-    hit = measured & _is_within(end_m, band)
-    suspect = hit
-    if suspected_m is not None:
-        suspect = is_measured(suspected_m) & _is_within(
-            pose.height_m + np.where(np.isfinite(suspected_m), suspected_m, np.nan) * rise, band
-        )
-    ranges_m = _nearest(depth_m[hit], beams.directions[hit], pose, beams)
+    things = _find_things(depth_m, pose, beams, band)
+    suspects = things if suspected_m is None else _find_things(suspected_m, pose, beams, band)
+    ranges_m = things.ranges_m.copy()
     stands = np.isfinite(ranges_m)
-    hidden = np.zeros_like(stands)
-    if suspected_m is not None:
-        in_front_m = _nearest(suspected_m[suspect], beams.directions[suspect], pose, beams)
-        hidden = stands & (in_front_m < IN_FRONT * ranges_m)
-    ranges_m[ranges_m > band.max_range_m] = np.inf
+    hidden = stands & (suspects.ranges_m < IN_FRONT * ranges_m)
     ranges_m[ranges_m < band.min_range_m] = -np.inf
 
     could_show = _crosses(pose.height_m, pose.height_m + band.max_range_m * rise, band)
@@ -123,9 +134,10 @@ def depth_to_scan(
     too_near = (depth_m == -np.inf) & _crosses(pose.height_m, pose.height_m + band.min_range_m * rise, band)
     known = np.bincount(beams.beam[shows], minlength=count)
     knowable = np.bincount(beams.beam[could_show], minlength=count)
-    # Seen from beside the camera a thing may leave gaps: the pixels of a direction that meet something deny it freedom.
-    meets = np.bincount(beams.beam[suspect], minlength=count) > 0
+    # Rays that meet something say nothing of what lies behind it, in whichever beam the thing itself stands.
+    meets = (np.bincount(beams.beam[suspects.shown], minlength=count) > 0) | suspects.covered
     free = beams.sees_far & ~meets & (known > 0) & (known >= FREE_SHARE * knowable)
+    free &= math.hypot(pose.x_m, pose.y_m) <= MOST_BESIDE_M
     ranges_m[hidden | (~stands & ~free)] = np.nan
     ranges_m[beams.beam[too_near]] = -np.inf
     return Scan(beams.forward_rad + beams.first_rad, beams.increment_rad, ranges_m.astype(np.float32))
@@ -143,16 +155,40 @@ def scan_message(scan: Scan, band: Band, header: Any) -> LaserScan:
     return message
 
 
-def _nearest(depth_m: np.ndarray, directions: np.ndarray, pose: CameraPose, beams: _Beams) -> np.ndarray:
-    """(n,) float64 horizontal range of the nearest of some points in each beam, +Inf where there is none."""
-    x_m = pose.x_m + depth_m * directions[:, 0]
-    y_m = pose.y_m + depth_m * directions[:, 1]
-    bearing_rad = _wrap(np.arctan2(y_m, x_m) - beams.forward_rad)
-    beam = np.rint((bearing_rad - beams.first_rad) / beams.increment_rad).astype(np.intp)
-    inside = (beam >= 0) & (beam < beams.sees_far.size)
-    ranges_m = np.full(beams.sees_far.size, np.inf)
-    np.minimum.at(ranges_m, beam[inside], np.hypot(x_m, y_m)[inside])
-    return ranges_m
+def _find_things(depth_m: np.ndarray, pose: CameraPose, beams: _Beams, band: Band) -> _Things:
+    count = beams.sees_far.size
+    height_m = pose.height_m + np.where(is_measured(depth_m), depth_m, np.nan) * beams.directions[..., 2]
+    shown = _is_within(height_m, band)
+    # (3, m) of the m pixels that show something, in the frame's axes
+    x_m, y_m, _ = depth_m[shown] * beams.directions[shown].T
+    x_m, y_m = x_m + pose.x_m, y_m + pose.y_m
+    range_m = np.hypot(x_m, y_m)
+    beam = np.rint((_wrap(np.arctan2(y_m, x_m) - beams.forward_rad) - beams.first_rad) / beams.increment_rad)
+    is_near = range_m <= band.max_range_m
+    inside = is_near & (beam >= 0) & (beam < count)
+    ranges_m = np.full(count, np.inf)
+    np.minimum.at(ranges_m, beam[inside].astype(np.intp), range_m[inside])
+    covered = np.isfinite(ranges_m)
+    if pose.x_m or pose.y_m:
+        covered |= _between_neighbours(shown, np.where(inside, beam, -1).astype(np.intp), count)
+    shown[shown] = is_near
+    return _Things(shown, ranges_m, covered)
+
+
+def _between_neighbours(shown: np.ndarray, beam: np.ndarray, count: int) -> np.ndarray:
+    """(n,) bool: beams from one pixel's to its neighbour's in a row, both (m,) of those ``shown`` and within 0 to n.
+
+    Nearer to the frame's origin than to the camera, a thing is wider than its pixels are apart.
+    """
+    beam_image = np.full(shown.shape, -1)
+    beam_image[shown] = beam
+    left, right = beam_image[:, :-1], beam_image[:, 1:]
+    both = (left >= 0) & (right >= 0)
+    left, right = left[both], right[both]
+    begins = np.bincount(np.minimum(left, right), minlength=count)
+    ends = np.bincount(np.maximum(left, right) + 1, minlength=count)[:count]
+    between: np.ndarray = np.cumsum(begins - ends) > 0
+    return between
 
 
 def _is_within(height_m: np.ndarray, band: Band) -> np.ndarray:

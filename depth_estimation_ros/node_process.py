@@ -98,7 +98,7 @@ def _serve(make_node: Callable[[], DepthNode], args: list[str] | None, stop: Fut
         logging.getLogger(__package__).addHandler(_RosLogHandler(node.get_logger()))
         is_debugged = node.get_logger().is_enabled_for(LoggingSeverity.DEBUG)
         logging.getLogger(__package__).setLevel(logging.DEBUG if is_debugged else logging.INFO)
-        if transport_remark is not None:
+        if transport_remark is not None and "fastrtps" in rclpy.get_rmw_implementation_identifier():
             node.get_logger().warning(transport_remark)
         executor = SingleThreadedExecutor()
         executor.add_node(node)

@@ -170,6 +170,11 @@ class ScaleCalibrator(Node):
         info = self._info
         if info is None or (info.height, info.width) != (estimate.height, estimate.width):
             return None
+        if not info.k[0] > 0:
+            raise ScaleError(
+                "the depth's CameraInfo says uncalibrated (K[0] is 0): calibrate the camera, or set the depth node's "
+                "assumed_hfov_deg to its horizontal view"
+            )
         return np.reshape(info.k, (3, 3))
 
     def _scanner_to_optical(self, estimate: Image, scan: LaserScan) -> Transform:

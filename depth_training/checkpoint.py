@@ -38,12 +38,18 @@ class RunError(RuntimeError):
 
 def git_revision() -> str:
     """The revision of the code that made a model, ``unknown`` outside a checkout."""
-    command = ["git", "describe", "--always", "--dirty", "--abbrev=12"]
+    here = Path(__file__)
+
+    def git(*arguments: str) -> str:
+        result = subprocess.run(["git", *arguments], cwd=here.parent, capture_output=True, text=True, check=True)
+        return result.stdout.strip()
+
     try:
-        result = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True)
+        # An installation may lie in a folder of somebody else's repository, as a virtual environment often does.
+        git("ls-files", "--error-unmatch", here.name)
+        return git("describe", "--always", "--dirty", "--abbrev=12")
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
-    return result.stdout.strip()
 
 
 def shown_zooms(data: DataConfig) -> tuple[float, float]:
@@ -57,7 +63,10 @@ def shown_zooms(data: DataConfig) -> tuple[float, float]:
 
 
 def build_contract(
-    config: TrainingConfig, validation_metrics: dict[str, float], protocol: Protocol | None = None
+    config: TrainingConfig,
+    validation_metrics: dict[str, float],
+    protocol: Protocol | None = None,
+    images: str = "validation split",
 ) -> ModelContract:
     """Fill in the contract of a network trained under ``config``.
 
@@ -65,6 +74,7 @@ def build_contract(
         config: The run's settings.
         validation_metrics: Metric name to value on the validation split.
         protocol: What they were measured by; None for that of images of the training camera.
+        images: That they were measured on.
     """
     network, data = config.network, config.data
     blocks = "added skips, depthwise" if network.light_decoder else "concatenated skips"
@@ -79,9 +89,7 @@ def build_contract(
         licence=LICENCE,
         git_revision=git_revision(),
         training_data=_describe_data(config),
-        metrics={"protocol": protocol.describe(), "images": "validation split", **validation_metrics}
-        if validation_metrics
-        else {},
+        metrics={"protocol": protocol.describe(), "images": images, **validation_metrics} if validation_metrics else {},
         input=InputContract(
             name="image",
             layout="NCHW",
@@ -116,15 +124,17 @@ def build_contract(
     )
 
 
-def _describe_data(config: TrainingConfig) -> str:
-    def name(path: str) -> str:
-        return "/".join(Path(path).parts[-2:])
+def short_name(path: str) -> str:
+    """A file as contracts name it: with its folder, wherever that lies."""
+    return "/".join(Path(path).parts[-2:])
 
+
+def _describe_data(config: TrainingConfig) -> str:
     data = config.data
-    replayed = f", {name(data.replay_pairs)} replayed" if data.replay_pairs else ""
-    origin = f", from {name(config.init)}" if config.init else ""
-    taught = f", taught by {name(config.loss.teacher)}" if config.loss.teacher else ""
-    return f"{name(data.pairs)}, {data.split} split, seed {config.optimiser.seed}{replayed}{origin}{taught}"
+    replayed = f", {short_name(data.replay_pairs)} replayed" if data.replay_pairs else ""
+    origin = f", from {short_name(config.init)}" if config.init else ""
+    taught = f", taught by {short_name(config.loss.teacher)}" if config.loss.teacher else ""
+    return f"{short_name(data.pairs)}, {data.split} split, seed {config.optimiser.seed}{replayed}{origin}{taught}"
 
 
 def save_checkpoint(network: Network, contract: ModelContract, path: Path, half: bool = False) -> Path:

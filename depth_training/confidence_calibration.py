@@ -22,6 +22,7 @@ from depth_training.evaluation import Camera, camera_of, predict_at_image_size
 from depth_training.network.depth_network import ConfidenceHead
 from depth_training.network.ensemble import NetworkEnsemble
 from depth_training.protocols import validation_protocol
+from depth_training.run_images import warn_of_learnt
 
 TOLERANCE = 0.01  # a factor nearer to 1 than this moves the coverage by less than half a percent
 MOST_ROUNDS = 4
@@ -47,6 +48,8 @@ def held_apart_pairs(config_file: Path) -> list[Pair]:
     apart = training_and_validation_pairs(config.data, config.optimiser.seed)[1]
     if not apart:
         raise CalibrationError(f"the run of {config_file} held no pairs apart (data.validation_share=0): give --pairs")
+    if learnt_before := warn_of_learnt(config, apart):
+        logger.warning("%s", learnt_before)
     return apart
 
 
@@ -119,7 +122,8 @@ def rescale_checkpoint(checkpoint: Path, factor: float, output: Path) -> None:
 
 
 def _save(network: Network, contract: ModelContract, factor: float, output: Path) -> None:
-    metrics = contract.metrics
+    # The confidence that was measured is another one's from here on; depth stays.
+    metrics = {name: value for name, value in contract.metrics.items() if name != "confidence"}
     if metrics:  # an empty one says that nobody measured
         metrics = {**metrics, "sigma_factor": factor * metrics.get("sigma_factor", 1.0)}
     output.parent.mkdir(parents=True, exist_ok=True)

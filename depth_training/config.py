@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
@@ -11,6 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from depth_estimation_ros.inference.errors import first_line
+from depth_training.data.intrinsics import same_shape
 from depth_training.files import write_whole
 
 SIZE_MULTIPLE = 2
@@ -19,7 +21,6 @@ SHARES = (
     "validation_share", "test_share", "replay_share", "replay_test_share",
     "border_shown", "flip", "channel_swap", "grayscale", "zoom", "other_aspects", "shrink", "turn",
 )  # fmt: skip
-MOST_STRETCH = 0.02
 """Of the whole image at network resolution: sides are whole numbers, and some are rounded to even ones."""
 
 SCHEDULES = ("constant", "one_cycle")
@@ -175,7 +176,7 @@ class LossConfig:
             the mean in metres and so a lesser rmse, 1 for errors in metres.
         variance_focus: Share of the mean taken out of the scale-invariant term; below 1, or metric scale is lost.
         gradient_weight: Weight of the multi-scale gradient term of ``log_depth``.
-        confidence_weight: Weight of the confidence's likelihood; depth is not changed by it.
+        confidence_weight: Weight of the confidence's likelihood; depth feels it through ``clip_norm`` alone.
         teacher: Bundled name or .safetensors file of a network, such as an ensemble, whose depth is learnt beside the
             truth, with the same loss; empty for none.
         teacher_weight: Share of the loss that is the teacher's, 0 to 1.
@@ -318,8 +319,7 @@ def _refuse_values(config: TrainingConfig) -> None:
         if not 0 <= value <= 1:
             raise ConfigError(f"data.{name} is {value:g}: it is a share of all, give one from 0 to 1")
     data = config.data
-    stretch = data.native_width * data.camera_height / (data.native_height * data.camera_width)
-    if abs(stretch - 1) > MOST_STRETCH:
+    if not same_shape((data.native_height, data.native_width), (data.camera_height, data.camera_width)):
         raise ConfigError(
             f"data.native_height and native_width are {data.native_height}x{data.native_width} and data.camera_height "
             f"and camera_width {data.camera_height}x{data.camera_width}: images would be stretched, which no robot's "
@@ -329,6 +329,14 @@ def _refuse_values(config: TrainingConfig) -> None:
         raise ConfigError(
             "network.still_norms keeps the statistics of the network that --init gives, and there is none: give it, "
             "or leave the setting out"
+        )
+    network = config.network
+    depths_m = (0.0, network.least_depth_m, network.mean_depth_m, network.greatest_depth_m)
+    if network.head == "log_depth" and not all(low < high for low, high in itertools.pairwise(depths_m)):
+        raise ConfigError(
+            f"network.least_depth_m, mean_depth_m and greatest_depth_m are {depths_m[1]:g}, {depths_m[2]:g} and "
+            f"{depths_m[3]:g}: the head starts at the mean and answers between the others, so give them in rising "
+            "order above 0"
         )
     if config.optimiser.schedule not in SCHEDULES:
         raise ConfigError(f"optimiser.schedule is {config.optimiser.schedule!r}: give {' or '.join(SCHEDULES)}")

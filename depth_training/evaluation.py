@@ -18,6 +18,7 @@ from depth_estimation_ros.inference.torch_backend import choose_device
 from depth_training.checkpoint import NetworkBackend, load_checkpoint
 from depth_training.confidence import CONFIDENCE_NAMES, confidence_metrics
 from depth_training.config import DataConfig
+from depth_training.data.intrinsics import focal_lengths_at
 from depth_training.data.pairs import Pair, read_pair
 from depth_training.intervals import means_and_intervals
 from depth_training.metrics import METRIC_NAMES, per_image_means, rooted
@@ -41,10 +42,10 @@ class Camera:
     size: tuple[int, int] | None = None
 
     def at(self, image_size: tuple[int, int]) -> Camera:
-        """The same camera's, for its images reduced or enlarged to (H, W)."""
+        """The same camera's for its images at (H, W), as :func:`focal_lengths_at` takes them."""
         if self.size is None or self.fx is None or self.fy is None:
             return self
-        return Camera(self.fx * image_size[1] / self.size[1], self.fy * image_size[0] / self.size[0])
+        return Camera(*focal_lengths_at((self.fx, self.fy), self.size, image_size))
 
     @property
     def focal_px(self) -> float | None:
@@ -225,6 +226,11 @@ def _as_batch(depth_m: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(np.ascontiguousarray(depth_m))[None, None]  # (1, 1, H, W)
 
 
+def pixel_weights(rows: pd.DataFrame, reduce: str) -> np.ndarray | None:
+    """What each image counts: its known pixels where ``reduce`` is ``pooled``; None where all count alike."""
+    return rows["pixels"].to_numpy() if reduce == "pooled" else None
+
+
 def summarise(rows: pd.DataFrame, model: str, protocol: Protocol = NYU_EIGEN, reduce: str = "image") -> dict:
     """Each metric with its bootstrap interval, and what was measured how.
 
@@ -247,9 +253,8 @@ def summarise(rows: pd.DataFrame, model: str, protocol: Protocol = NYU_EIGEN, re
             f"none of {len(rows)} depth maps has a pixel that protocol {protocol.name} compares (truth between "
             f"{protocol.least_depth_m:g} and {protocol.greatest_depth_m:g} m): check the pairs' depth"
         )
-    weights = measured["pixels"].to_numpy() if reduce == "pooled" else None
     result = {
-        **means_and_intervals(measured, METRIC_NAMES, weights),
+        **means_and_intervals(measured, METRIC_NAMES, pixel_weights(measured, reduce)),
         "images": len(measured),
         "protocol": protocol.describe(reduce),
         "model": model,

@@ -166,6 +166,8 @@ class LogDepthLoss(nn.Module):
     def forward(self, predicted_m: Tensor, truth_m: Tensor) -> dict[str, Tensor]:
         """Terms by name and their weighted sum as ``loss``; truth of 0 is unknown. Both (B, 1, h, w) metres."""
         known = truth_m > 0
+        # A linear head may answer what has no logarithm.
+        predicted_m = predicted_m.clamp(min=LEAST_DEPTH_M)
         error = torch.where(known, predicted_m.log() - torch.where(known, truth_m, 1.0).log(), 0.0)
         weight = torch.where(known, (torch.where(known, truth_m, 1.0) / TYPICAL_DEPTH_M) ** self.depth_power, 0.0)
         total = weight.sum((1, 2, 3)).clamp(min=LEAST_DEPTH_M)
@@ -189,7 +191,6 @@ def confidence_nll(log_depth_sigma: Tensor, predicted_m: Tensor, truth_m: Tensor
         truth_m: (B, 1, h, w) metres, 0 unknown.
     """
     known = truth_m > 0
-    # A linear head may answer what has no logarithm.
     error = predicted_m.detach().clamp(min=LEAST_DEPTH_M).log() - torch.where(known, truth_m, 1.0).log()
     return masked_mean(log_depth_sigma.log() + 0.5 * (error / log_depth_sigma).square(), known)
 

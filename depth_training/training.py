@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import warnings
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,12 @@ from torch.utils.data import DataLoader
 
 from depth_training.callbacks import move_best
 from depth_training.checkpoint import RunError, build_contract, save_checkpoint
-from depth_training.config import TrainingConfig, save_config
+from depth_training.config import DataConfig, TrainingConfig, save_config
 from depth_training.data.batch_shrink import shrink_batch, shrink_depth
-from depth_training.data.dataset import is_training_camera
+from depth_training.data.dataset import is_training_camera, source_matrix
 from depth_training.data.epoch_order import derived_seed, seeded_generator
 from depth_training.data.loaders import plain_pairs_error, training_loader, validation_loader, whole_loader
-from depth_training.data.pairs import PairsError
+from depth_training.data.pairs import Pair, PairsError, depth_size
 from depth_training.data.splits import (
     pairs_and_test_pairs,
     refuse_overlap,
@@ -36,6 +37,7 @@ from depth_training.losses import build_loss, confidence_nll
 from depth_training.metrics import DepthMetrics
 from depth_training.network.depth_network import DepthNetwork
 from depth_training.protocols import Protocol, validation_protocol
+from depth_training.run_images import refuse_changed_images, save_images, warn_of_learnt
 from depth_training.run_settings import FREE_KEYS, refuse_changed_settings
 from depth_training.trainer import build_callbacks, build_trainer, check_processes, synchronise_norms
 
@@ -189,6 +191,18 @@ def _checkpoint_to_resume(run: Path) -> Path | None:
     return last
 
 
+def _assumed_lens(pairs: Sequence[Pair], data: DataConfig) -> str:
+    silent = next((pair for pair in pairs if pair.intrinsics is None), None)
+    if silent is None or is_training_camera(silent, data):
+        return ""
+    height, width = depth_size(silent)
+    fx = source_matrix(silent, data, (height, width))[0, 0]
+    return (
+        f"images of {width}x{height} do not say their focal length: taken to show as much along the longer side as the "
+        f"training camera's, {fx:.1f} pixels; the columns fx, fy of the pairs file give another"
+    )
+
+
 def train(config: TrainingConfig, run: Path, resume: bool = False) -> Path:
     """Train, keep one epoch (``optimiser.kept_epoch``; the last without validation), write it as a checkpoint.
 
@@ -198,7 +212,8 @@ def train(config: TrainingConfig, run: Path, resume: bool = False) -> Path:
     Args:
         config: Resolved settings; saved beside the run as ``config.yaml``.
         run: Folder of the run, on a disk that all processes share: ``last.ckpt`` and ``best.ckpt`` for resuming,
-            ``model.safetensors``, ``tensorboard/``, and ``logs/version_N/metrics.csv``, a new N for each start.
+            ``model.safetensors``, ``images.csv``, ``tensorboard/``, and ``logs/version_N/metrics.csv``, N counting the
+            starts.
         resume: Go on from ``last.ckpt`` where there is one.
 
     Returns:
@@ -207,7 +222,7 @@ def train(config: TrainingConfig, run: Path, resume: bool = False) -> Path:
     Raises:
         ConfigError: The batch cannot be shared out to so many processes.
         PairsError: The pairs cannot be used.
-        RunError: Loss or gradient are not finite, the disk is full, or the run was begun with other settings.
+        RunError: Loss or gradient are not finite, the disk is full, or the run was begun with other settings or images.
         KeyboardInterrupt: Stopped by the user.
     """
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)  # it sets itself to INFO when imported
@@ -224,6 +239,12 @@ def train(config: TrainingConfig, run: Path, resume: bool = False) -> Path:
     replayed, base_test = replayed_and_test_pairs(config.data, seed)
     _, test = pairs_and_test_pairs(config.data, seed)
     refuse_overlap([*training, *replayed], [*validation, *test, *base_test])
+    parts = {
+        "training": training, "replayed": replayed, "validation": validation, "test": test, "base test": base_test,
+    }  # fmt: skip
+    if resume:
+        refuse_changed_images(run, parts)
+    learnt_before = warn_of_learnt(config, validation)
     loader, order = training_loader(training, replayed, config.data, batch_size, seed)
     validating = validation_loader(validation, config.data, batch_size) if validation else None
     try:
@@ -231,7 +252,10 @@ def train(config: TrainingConfig, run: Path, resume: bool = False) -> Path:
         trainer = build_trainer(config, run, build_callbacks(config, run, order, bool(validation)))
         if trainer.is_global_zero:
             save_config(config, run / "config.yaml")
+            save_images(run, parts)
             logger.info("%d training and %d validation pairs (%s)", len(training), len(validation), config.data.split)
+            for remark in filter(None, (learnt_before, _assumed_lens(training, config.data))):
+                logger.warning("%s", remark)
         own = all(is_training_camera(pair, config.data) for pair in validation)
         protocol = validation_protocol(config.data.camera_height, config.data.camera_width, own)
         module = DepthModule(config, protocol)
@@ -245,7 +269,8 @@ def train(config: TrainingConfig, run: Path, resume: bool = False) -> Path:
             if metrics:
                 told = ", ".join(f"{name} {value:.4f}" for name, value in metrics.items())
                 logger.info("%s epoch: validation %s", config.optimiser.kept_epoch, told)
-            save_checkpoint(module.network, build_contract(config, metrics, protocol), model)
+            images = "validation split" + (", perhaps learnt by the network it began from" if learnt_before else "")
+            save_checkpoint(module.network, build_contract(config, metrics, protocol, images), model)
         return model
     except SystemExit as error:
         # pytorch-lightning turns Ctrl-C into an exit with status 1.

@@ -20,6 +20,7 @@ from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
+from rcl_interfaces.msg import Parameter
 from rclpy.parameter import parameter_dict_from_yaml_file
 
 from depth_estimation_ros.mounting import check_mounting, optical_quaternion
@@ -60,12 +61,13 @@ ARGUMENTS = (
         "camera_frame",
         "",
         "frame_id of the camera's images: what the webcam's driver is told, or what your own driver sends; empty: "
-        f"{CAMERA_FRAME}, but for rviz what the images say",
+        f"{CAMERA_FRAME} for the webcam's, but for rviz what the images say",
     ),
     (
         "camera_height",
         "",
-        "Metres from the floor to the lens: also publish the camera's transform; empty: do not",
+        "Metres from the floor to the lens: also publish the camera's transform (with a camera that runs already give "
+        "camera_frame, too); empty: do not",
     ),
     ("camera_pitch", "0.0", "Degrees by which the camera looks down"),
     ("base_frame", "base_footprint", "Parent frame of that transform: on the floor, z up"),
@@ -90,12 +92,14 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     overrides |= {name: switch(name, value[name]) for name in SWITCH_PARAMETERS if value[name]}
     if value["assumed_hfov_deg"]:
         overrides["assumed_hfov_deg"] = number("assumed_hfov_deg", value)
-    elif value["camera"] and value["params_file"] == str(DEFAULT_PARAMETERS):
+    elif value["camera"] and value["params_file"] in ("", str(DEFAULT_PARAMETERS)):
         overrides["assumed_hfov_deg"] = WEBCAM_HFOV_DEG
     cameras = several_cameras(value)
     if cameras:
         overrides["cameras"] = list(cameras)
-    use_sim_time = {"use_sim_time": overrides.get("use_sim_time", False)}
+    in_file = parameters_of_file(value)
+    is_simulated = "use_sim_time" in in_file and in_file["use_sim_time"].value.bool_value
+    use_sim_time = {"use_sim_time": overrides.get("use_sim_time", is_simulated)}
     nodes = []
     if value["camera"]:
         nodes.append(camera_driver(value))
@@ -109,7 +113,7 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
             "camera_pitch where camera_height is set, in the parameter file"
         )
     if switch("rviz", value["rviz"]):
-        nodes.append(rviz(value, next(iter(cameras or cameras_of_file(value)), ""), use_sim_time))
+        nodes.append(rviz(value, next(iter(cameras or cameras_in(in_file)), ""), use_sim_time))
     return [*nodes, depth_node(value, cameras, overrides)]
 
 
@@ -141,14 +145,21 @@ def several_cameras(value: Mapping[str, str]) -> dict[str, str]:
     return cameras
 
 
-def cameras_of_file(value: Mapping[str, str]) -> list[str]:
-    """Names of the cameras that the parameter file gives the node; none for a file that the node itself will refuse."""
+def parameters_of_file(value: Mapping[str, str]) -> dict[str, Parameter]:
+    """What the parameter file gives the node, by name; nothing for a file that the node itself will refuse."""
     target = f"/{value['namespace'].strip('/')}/{value['name']}".replace("//", "/")
     for file in parameter_files(value["params_file"]):
         with suppress(Exception):
-            found = parameter_dict_from_yaml_file(str(file), use_wildcard=True, target_nodes=[target])
-            return list(found["cameras"].value.string_array_value)
-    return []
+            found: dict[str, Parameter] = parameter_dict_from_yaml_file(
+                str(file), use_wildcard=True, target_nodes=[target]
+            )
+            return found
+    return {}
+
+
+def cameras_in(parameters: Mapping[str, Parameter]) -> list[str]:
+    """Names of the several cameras among a node's parameters; none where it has one."""
+    return list(parameters["cameras"].value.string_array_value) if "cameras" in parameters else []
 
 
 def depth_node(value: Mapping[str, str], cameras: Mapping[str, str], overrides: Mapping[str, Value]) -> Node:
@@ -207,6 +218,12 @@ def camera_transform(value: Mapping[str, str], use_sim_time: Mapping[str, Value]
     """The camera's place on the robot: straight above the base frame, looking forward."""
     height_m, pitch_deg = number("camera_height", value), number("camera_pitch", value)
     check_mounting(height_m, pitch_deg)
+    if not value["camera"] and not value["camera_frame"]:
+        raise ValueError(
+            f"launch argument camera_height:={value['camera_height']} publishes a transform to the camera's frame, and "
+            "what a running camera's is called only its images say: give camera_frame:= beside it, the frame_id that "
+            "`ros2 topic echo --once --field header.frame_id` shows of its image topic"
+        )
     require("tf2_ros", "camera_height", value)
     arguments = ["--x", "0", "--y", "0", "--z", str(height_m)]
     for axis, component in zip("xyzw", optical_quaternion(math.radians(pitch_deg)), strict=True):

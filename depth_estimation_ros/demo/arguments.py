@@ -8,7 +8,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 
-def _between(kind: type, least: float, greatest: float) -> Callable[[str], float]:
+def between(kind: type, least: float, greatest: float) -> Callable[[str], float]:
+    """What argparse is to read a number within bounds by."""
+
     def convert(text: str) -> float:
         try:
             value = kind(text)
@@ -36,23 +38,21 @@ def parse_arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         help="'room' (built in, depth known exactly), a folder of .jpg/.png images (X_depth.png, 16-bit millimetres, "
         "is the truth of X_rgb.jpg), an image, a video file, or a webcam's number (default: %(default)s)",
     )
+    parser.add_argument("--frames", type=between(int, 1, 100_000), default=60, help="most frames to send (default: 60)")
     parser.add_argument(
-        "--frames", type=_between(int, 1, 100_000), default=60, help="most frames to send (default: 60)"
-    )
-    parser.add_argument(
-        "--rate", type=_between(float, 0.1, 120), default=10.0, metavar="HZ", help="frames per second (default: 10)"
+        "--rate", type=between(float, 0.1, 120), default=10.0, metavar="HZ", help="frames per second (default: 10)"
     )
     parser.add_argument(
         "--output", type=Path, default=Path("demo_output"), help="folder to write (default: demo_output)"
     )
     parser.add_argument("--model", default="default", help="a bundled model's name or a file (default: %(default)s)")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda, as the node takes it (default: auto)")
-    parser.add_argument("--hfov-deg", type=_between(float, 1, 179), help="the camera's horizontal field of view")
-    parser.add_argument("--fx", type=_between(float, 1, 1e5), help="the camera's focal length in pixels")
-    parser.add_argument("--fy", type=_between(float, 1, 1e5), help="its vertical one, where it differs")
+    parser.add_argument("--hfov-deg", type=between(float, 1, 179), help="the camera's horizontal field of view")
+    parser.add_argument("--fx", type=between(float, 1, 1e5), help="the camera's focal length in pixels")
+    parser.add_argument("--fy", type=between(float, 1, 1e5), help="its vertical one, where it differs")
     parser.add_argument(
         "--timeout",
-        type=_between(float, 1, 3600),
+        type=between(float, 1, 3600),
         default=60.0,
         metavar="S",
         help="seconds to wait for the node to start, and for each depth image (default: 60)",

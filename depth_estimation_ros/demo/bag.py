@@ -15,6 +15,7 @@ from rclpy.serialization import serialize_message
 from rclpy.time import Time
 from std_msgs.msg import Header
 
+from depth_estimation_ros.demo.arguments import between
 from depth_estimation_ros.demo.camera_process import camera_info
 from depth_estimation_ros.demo.frames import GivenIntrinsics, SourceFrame
 from depth_estimation_ros.demo.sources import SourceError, open_source
@@ -71,7 +72,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--source", default="room", help="as for the demo: 'room', images or a video (%(default)s)")
     parser.add_argument("--frames", type=int, default=40, help="most frames to write (default: %(default)s)")
     parser.add_argument("--rate", type=float, default=10.0, help="frames per second (default: %(default)s)")
-    parser.add_argument("--hfov-deg", type=float, help="the camera's horizontal field of view, where it is not known")
+    parser.add_argument(
+        "--hfov-deg", type=between(float, 1, 179), help="the camera's horizontal field of view, where it is not known"
+    )
     parser.add_argument("--output", type=Path, required=True, help="folder to make")
     given = parser.parse_args(argv)
     if given.frames < 1 or not given.rate > 0:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from depth_estimation_ros.camera_pose import rotation_from_quaternion
 from depth_estimation_ros.doctor.findings import Finding
 
-MOUNT_IT = "depth.launch.py camera_height:=… camera_pitch:=…, or the camera's joint in the robot's URDF"
+MOUNT_IT = "depth.launch.py camera_height:=… camera_pitch:=… camera_frame:=…, or the camera's joint in the robot's URDF"
 UPRIGHT = 0.9
 """An axis whose part along the base's z axis exceeds this points up: within 26 degrees."""
 

@@ -15,9 +15,9 @@ from torchvision import tv_tensors
 from depth_estimation_ros.inference.network_size import nearest_multiple
 from depth_training.config import SIZE_MULTIPLE, DataConfig
 from depth_training.data.augmentation import build_augmentation
-from depth_training.data.intrinsics import Intrinsics
+from depth_training.data.intrinsics import Intrinsics, focal_lengths_at, same_shape
 from depth_training.data.pair_cache import read_ahead, read_cached_pair
-from depth_training.data.pairs import Pair, metres, read_pair
+from depth_training.data.pairs import Pair, depth_size, metres, read_pair
 from depth_training.data.virtual_camera import IMAGENET_MEAN_RGB, VirtualCamera, choose_window, render_view
 
 
@@ -30,14 +30,22 @@ def source_matrix(pair: Pair, config: DataConfig, image_size: tuple[int, int]) -
     """(3, 3) intrinsics of the camera that took a pair: its own, else the configuration's at this (H, W)."""
     if pair.intrinsics is not None:
         return pair.intrinsics.matrix(image_size)
-    s_y, s_x = image_size[0] / config.camera_height, image_size[1] / config.camera_width
-    return Intrinsics(config.fx * s_x, config.fy * s_y).matrix(image_size)
+    focal_px = focal_lengths_at((config.fx, config.fy), (config.camera_height, config.camera_width), image_size)
+    return Intrinsics(*focal_px).matrix(image_size)
 
 
 def is_training_camera(pair: Pair, config: DataConfig) -> bool:
-    """Whether a pair says that another camera took it, by a focal length that differs by more than a hundredth."""
+    """Whether the training camera took a pair.
+
+    By its focal length, within a hundredth; where it says none, by the shape of its image.
+
+    Raises:
+        PairsError: The depth map, which is asked for that shape, cannot be read.
+    """
     k = pair.intrinsics
-    return k is None or (math.isclose(k.fx, config.fx, rel_tol=0.01) and math.isclose(k.fy, config.fy, rel_tol=0.01))
+    if k is None:
+        return same_shape(depth_size(pair), (config.camera_height, config.camera_width))
+    return math.isclose(k.fx, config.fx, rel_tol=0.01) and math.isclose(k.fy, config.fy, rel_tol=0.01)
 
 
 def training_focal(config: DataConfig) -> tuple[float, float]:

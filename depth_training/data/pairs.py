@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pandas as pd
+from PIL import Image
 
 from depth_training.data.intrinsics import Intrinsics
 
@@ -148,6 +149,16 @@ def read_depth(path: Path) -> np.ndarray:
         PairsError: The file is missing, or is not a single 16-bit channel.
     """
     return metres(read_mm(path))
+
+
+def depth_size(pair: Pair) -> tuple[int, int]:
+    """(H, W) of a pair's depth map, from its header alone; raises as :func:`read_depth`."""
+    try:
+        with Image.open(pair.depth) as image:
+            return image.height, image.width
+    except OSError:
+        height, width = read_mm(pair.depth).shape  # says what is wrong
+        return height, width
 
 
 def metres(depth_mm: np.ndarray) -> np.ndarray:

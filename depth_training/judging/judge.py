@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from depth_training.data.pairs import Pair, PairsError, read_pair
-from depth_training.evaluation import check_size, judge_prediction, summarise
+from depth_training.evaluation import check_size, judge_prediction, pixel_weights, summarise
 from depth_training.intervals import means_and_intervals
 from depth_training.judging.error_parts import PART_NAMES, bin_sums, compared_depths, error_parts, summarise_bins
 from depth_training.judging.sources import DepthSource
@@ -77,9 +77,10 @@ def table_of(judged: Sequence[JudgedPair], source: int) -> pd.DataFrame:
 def summarise_source(
     judged: Sequence[JudgedPair], source: int, name: str, protocol: Protocol, reduce: str = "image"
 ) -> dict:
-    """As :func:`summarise`, with ``error_parts`` (per image, then mean) and ``depth_bins`` (all pixels of a bin)."""
+    """As :func:`summarise`, with ``error_parts`` (reduced alike) and ``depth_bins`` (all pixels of a bin)."""
     rows = table_of(judged, source)
     result = summarise(rows, name, protocol, reduce)
-    result["error_parts"] = means_and_intervals(rows.dropna(subset=list(PART_NAMES)), PART_NAMES)
+    parts = rows.dropna(subset=list(PART_NAMES))
+    result["error_parts"] = means_and_intervals(parts, PART_NAMES, pixel_weights(parts, reduce))
     result["depth_bins"] = summarise_bins(np.stack([pair.bins[source] for pair in judged]))
     return result

@@ -90,7 +90,8 @@ class LogDepthHead(nn.Module):
 class ConfidenceHead(nn.Module):
     """Says how far off the depth may be, from the same features as the head, which it does not disturb.
 
-    Features are detached: the depth is the same with and without this head.
+    Features are detached: it asks nothing of them. But where gradients are clipped its own count in their norm, so that
+    depth is not quite that of a network trained without.
     """
 
     LOG_SIGMA_RANGE = (-4.0, 1.0)  # from 2 % to a factor of 15; no image of this kind needs more

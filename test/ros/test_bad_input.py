@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import array
+import time
 from itertools import count
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from builtin_interfaces.msg import Time
 from diagnostic_msgs.msg import DiagnosticStatus
 from robot_harness import Camera, depth_of, nanoseconds
+from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CameraInfo, Image, PointCloud2
 
 WARN, ERROR, OK = DiagnosticStatus.WARN, DiagnosticStatus.ERROR, DiagnosticStatus.OK
@@ -154,6 +156,26 @@ def test_simulated_time_without_a_clock_is_named(robot):
     robot.start(parameters={"use_sim_time": True})
     camera = Camera(robot)
     camera.send_until(lambda: robot.says(WARN, "nothing has come on /clock"), "the missing clock is named")
+
+
+def test_an_image_between_two_messages_of_a_slow_clock_is_no_fault(robot):
+    """Simulated time stands still for a tenth of a second at a time; cameras are stamped by the simulator's own."""
+    depths = robot.listen(Image, "/depth/image_rect")
+    node = robot.start(parameters={"use_sim_time": True})
+    clock = robot.node.create_publisher(Clock, "/clock", 1)
+    camera, start_ns = Camera(robot), time.monotonic_ns()
+
+    def to_stamp(ns: int) -> Time:
+        return Time(sec=ns // 10**9, nanosec=ns % 10**9)
+
+    def stamp_after_the_last_tick() -> Time:
+        now_ns = 10**11 + time.monotonic_ns() - start_ns
+        clock.publish(Clock(clock=to_stamp(now_ns - now_ns % 10**8)))
+        return to_stamp(now_ns)
+
+    camera.stamp = stamp_after_the_last_tick
+    camera.send_until(lambda: len(depths) > 20 and robot.says(OK), "twenty depth images and nothing to say")
+    assert "ahead of this node's clock" not in node.output
 
 
 def test_a_camera_that_falls_silent_is_a_warning(robot):

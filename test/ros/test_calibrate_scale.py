@@ -7,11 +7,12 @@ import sys
 
 import numpy as np
 import pytest
+from builtin_interfaces.msg import Time
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import SetParameters
 from rclpy.qos import QoSProfile
 from robot_harness import BEST_EFFORT, Camera, Robot
-from sensor_msgs.msg import Image, LaserScan
+from sensor_msgs.msg import CameraInfo, Image, LaserScan
 
 HEIGHT_M, PITCH_DEG = 0.32, 35.0
 BEST_EFFORT_QOS = QoSProfile(depth=5, reliability=BEST_EFFORT)
@@ -106,6 +107,26 @@ def test_a_refusal_says_why_on_standard_error_and_in_the_exit_status(robot):
     assert "no scale: only" in process.output
     assert "--camera-pitch" in process.output
     assert "scale: 0" not in process.output
+
+
+class UncalibratedCamera(ReferenceCamera):
+    def info(self, stamp: Time | None = None) -> CameraInfo:
+        msg = super().info(stamp)
+        msg.k, msg.p = [0.0] * 9, [0.0] * 12
+        return msg
+
+
+@pytest.mark.parametrize("reference", ["floor", "scan"])
+def test_without_a_calibration_that_is_what_is_named(robot, reference):
+    robot.start()
+    camera = UncalibratedCamera(robot)
+    given = ("--camera-height", "0.3") if reference == "floor" else ("--topic", "/scanner/scan", "--pose", *"000000")
+    process = calibrate(robot, "--reference", reference, *given, "--timeout", "10")
+    camera.send_until(lambda: process.popen.poll() is not None, "calibrate_scale ends")
+    assert process.popen.returncode == 1
+    assert "CameraInfo says uncalibrated" in process.output
+    assert "assumed_hfov_deg" in process.output
+    assert "Warning" not in process.output
 
 
 def test_the_nodes_own_scan_is_no_reference(robot):

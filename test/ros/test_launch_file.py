@@ -328,6 +328,18 @@ def test_what_the_node_gives_itself_reaches_no_other_process(robot, launch, pref
     assert bool(profiles) == (size_segment().segment_bytes > 0), "while the node has it"
 
 
+def test_simulated_time_of_the_file_holds_for_rviz_too(robot, launch, prefix, tmp_path):
+    prefix.add_text("rviz2", "rviz2", RVIZ_DOUBLE)
+    own = tmp_path / "own.yaml"
+    own.write_text("/**:\n  ros__parameters:\n    use_sim_time: true\n    autostart: false\n")
+    process = launch(rviz="true", rviz_frame="map", params_file=str(own))
+    robot.wait_until(
+        lambda: re.search(r"\[rviz2-\d+\]: process has finished cleanly", process.output), "rviz2 has ended"
+    )
+    assert json.loads((tmp_path / "rviz.json").read_text())["use_sim_time"] is True
+    assert values_of(robot, "/depth_estimation", "use_sim_time") == [True]
+
+
 def test_rviz_looks_at_this_nodes_topics(robot, launch, prefix, tmp_path):
     prefix.add_text("rviz2", "rviz2", RVIZ_DOUBLE)
     process = launch(namespace="front", rviz="true", rviz_frame="map", use_sim_time="true")
@@ -373,12 +385,13 @@ def test_rviz_looks_at_the_first_of_several_cameras(robot, launch, prefix, tmp_p
     robot.wait_until(lambda: robot.status("right"), "both cameras are served")
 
 
-def test_a_webcam_gives_a_cloud_in_one_command(robot, launch, prefix, tmp_path):
+@pytest.mark.parametrize("file", [{}, {"params_file": ""}], ids=["the package's file", "no file"])
+def test_a_webcam_gives_a_cloud_in_one_command(robot, launch, prefix, tmp_path, file):
     prefix.add_text("usb_cam", "usb_cam_node_exe", USB_CAM_DOUBLE)
     device = tmp_path / "video0"
     device.touch()
     clouds = robot.listen(PointCloud2, "/front/depth/points")
-    launch(camera=str(device), camera_frame="lens", namespace="front")
+    launch(camera=str(device), camera_frame="lens", namespace="front", **file)
     robot.wait_until(lambda: clouds, "a cloud from an uncalibrated webcam")
     assert clouds[0].header.frame_id == "lens"
     assert values_of(robot, "/front/depth_estimation", "assumed_hfov_deg") == [60.0]
@@ -447,7 +460,8 @@ def test_what_is_not_installed_is_named_with_the_command_that_installs_it(launch
     monkeypatch.setenv("ROS_DISTRO", "jazzy")
     device = tmp_path / "video0"
     device.touch()
-    process = launch(**({"camera": str(device)} if package == "usb_cam" else {"camera_height": "0.3"}))
+    given = {"camera": str(device)} if package == "usb_cam" else {"camera_height": "0.3", "camera_frame": "lens"}
+    process = launch(**given)
     assert process.exit_status() == 1
     assert f"package '{package}' not found" in process.output
     assert f"sudo apt install ros-jazzy-{package.replace('_', '-')}" in process.output
@@ -467,6 +481,7 @@ def test_what_is_not_installed_is_named_with_the_command_that_installs_it(launch
         ({"cameras": "[front]", "camera_height": "0.3"}, "cameras:=[front] and camera_height:=0.3 exclude each other"),
         ({"camera_height": "high"}, "camera_height:=high must be a number"),
         ({"camera_height": "0.3", "camera_pitch": "91"}, "must lie between -90"),
+        ({"camera_height": "0.3"}, "give camera_frame:= beside it"),
         ({"camera_pitch": "10"}, "needs camera_height"),
         ({"camera_pitch": "steep"}, "camera_pitch:=steep"),
         ({"autostart": "maybe"}, "autostart:=maybe must be true or false"),

@@ -182,3 +182,12 @@ def test_the_rooms_recording_holds_its_images_their_truth_and_the_camera(tmp_pat
         assert info.k[0] == pytest.approx(518.8579)
     assert main(["--frames", "2", "--output", str(tmp_path / "room")]) == 2
     assert "exists" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("view", ["0", "200", "nan", "wide"])
+def test_a_view_that_no_camera_has_is_refused_before_anything_is_written(tmp_path, capsys, view):
+    with pytest.raises(SystemExit) as ended:
+        main(["--output", str(tmp_path / "room"), "--hfov-deg", view])
+    assert ended.value.code == 2
+    assert f"'{view}' is not a number from 1 to 179" in capsys.readouterr().err
+    assert not (tmp_path / "room").exists()

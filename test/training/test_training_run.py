@@ -101,6 +101,38 @@ def test_a_run_goes_on_only_with_the_settings_it_had_and_keeps_its_best_epoch_wh
     assert now == (4 if scores[4] < scores.drop(4).min() else best)
 
 
+def test_a_run_goes_on_only_with_the_images_it_had(trained, pairs_csv, tmp_path):
+    """One more pair in the file, and the rooms are dealt anew: what was trained on would be held apart."""
+    moved = tmp_path / "moved"
+    shutil.copytree(trained, moved)
+    larger = pairs_csv.with_name("larger") / pairs_csv.name
+    shutil.copytree(pairs_csv.parent, larger.parent)
+    first = pairs_csv.read_text().splitlines()[1]
+    settings = (moved / "config.yaml").read_text()
+    (moved / "config.yaml").write_text(settings.replace(str(pairs_csv), str(larger)))
+    arguments = ["train", "--output", moved, "--resume", "--preset", moved / "config.yaml", "optimiser.epochs=5"]
+    larger.write_text(pairs_csv.read_text() + first.rsplit(",", 1)[0] + ",990\n")
+    refused = run(*arguments)
+    assert refused.returncode == 2
+    assert re.search(r"was begun with \d+ training images, \d+ of which are not among the \d+ of now", refused.stdout)
+
+
+def test_a_network_that_has_learnt_what_is_held_apart_is_named(trained, pairs_csv, tmp_path):
+    """With another seed other rooms are held apart; with the same one they are those that it never saw."""
+    arguments = ["train", "--init", trained / "model.safetensors", "--preset", trained / "config.yaml"]
+    for seed, told in ((0, False), (1, True)):
+        run_folder = tmp_path / str(seed)
+        result = run(*arguments, "--output", run_folder, f"optimiser.seed={seed}", "optimiser.epochs=1")
+        assert result.returncode == 0, result.stdout + result.stderr
+        remark = re.search(r"was trained on (\d+) of the (\d+) images that are held apart here", result.stdout)
+        apart = {pair.image for pair in held_apart_pairs(run_folder / "config.yaml")}
+        known = apart - {pair.image for pair in held_apart_pairs(trained / "config.yaml")}
+        assert bool(remark) == bool(known) == told
+        assert not told or (int(remark[1]), int(remark[2])) == (len(known), len(apart))
+        images = open_model(str(run_folder / "model.safetensors")).contract.metrics["images"]
+        assert ("perhaps learnt" in images) == told
+
+
 def test_evaluation_writes_every_promised_key(trained, pairs_csv, tmp_path):
     result = run(
         "evaluate",
@@ -207,6 +239,11 @@ PAIRS = "a pairs file that can be used"
         (["train", "data.shrink=1.5", "data.pairs=x"], "data.shrink is 1.5: it is a share"),
         (["train", "optimiser.epochs=many", "data.pairs=x"], "many"),
         (["train", "network.still_norms=true", "data.pairs=x"], "network.still_norms keeps the statistics of the net"),
+        (
+            ["train", "network.head=log_depth", "network.greatest_depth_m=2", "data.pairs=x"],
+            "give them in rising order",
+        ),
+        (["train", "init=default", "network.head=linear", "data.pairs=x"], "contradicts the checkpoint default"),
         (["train", "optimiser.kept_epoch=first", "data.pairs=x"], "optimiser.kept_epoch is 'first': give best or last"),
         (["train", "optimiser.schedule=cosine", "data.pairs=x"], "optimiser.schedule is 'cosine': give constant or"),
         (["train", "optimiser.batch_size=0", "data.pairs=x"], "optimiser.batch_size is 0"),

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
-from depth_training.data.pairs import PairsError
+from depth_training.data.pairs import PairsError, read_image, read_pairs
+from depth_training.data.prepare import prepare
 from depth_training.data.sources import detect_kind
 from depth_training.data.sources.bag import BagOptions, match_stamps, open_bag, spaced
 
@@ -146,6 +147,19 @@ def test_every_way_of_sending_depth(tmp_path, message):
     assert frame.depth_m == pytest.approx(depth_of(3) / 1000, rel=2e-3)
     assert frame.encoded == (".jpg", bytes(colour.data))
     assert frame.intrinsics is None
+
+
+def test_a_mosaic_in_a_png_is_stored_in_the_colours_that_were_read_from_it(tmp_path):
+    mosaic = np.empty((HEIGHT, WIDTH), np.uint8)
+    mosaic[::2, ::2], mosaic[1::2, 1::2] = 220, 10  # rggb of one colour
+    mosaic[::2, 1::2] = mosaic[1::2, ::2] = 40
+    png = cv2.imencode(".png", mosaic)[1].tobytes()
+    colour = compressed(START, "bayer_rggb8; png compressed bayer_rggb8", png)
+    messages = [(COLOUR + "/compressed", START, colour), (DEPTH, START, image(START, "16UC1", depth_of(1)))]
+    result = prepare(open_bag(record(tmp_path / "bag", messages)).samples, tmp_path / "pairs")
+    (pair,) = read_pairs(result.pairs)
+    inside = read_image(pair.image)[4:-4, 4:-4]
+    assert np.abs(inside.astype(int) - (220, 40, 10)).max() <= 6  # a jpeg
 
 
 def test_depth_that_is_not_registered_is_refused_unless_trusted(tmp_path):

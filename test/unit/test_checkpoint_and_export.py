@@ -1,15 +1,20 @@
 """Checkpoints come back as they were, and both export formats answer as PyTorch does, confidence included."""
 
+import subprocess
+
 import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch", reason="depth_training needs the train extra")
 
+import depth_training.checkpoint as checkpoint_module  # noqa: E402
 from depth_estimation_ros.inference import load_predictor  # noqa: E402
 from depth_training.checkpoint import build_contract, load_checkpoint, save_checkpoint  # noqa: E402
+from depth_training.confidence_calibration import rescale_checkpoint  # noqa: E402
 from depth_training.config import DataConfig, NetworkConfig, TrainingConfig  # noqa: E402
 from depth_training.evaluation import open_model  # noqa: E402
 from depth_training.export import ExportError, export_checkpoint  # noqa: E402
+from depth_training.initialisation import find_checkpoint  # noqa: E402
 from depth_training.network.depth_network import DepthNetwork  # noqa: E402
 
 SIZES = [(72, 96), (96, 72), (66, 130), (64, 64)]
@@ -53,6 +58,35 @@ def test_a_checkpoint_comes_back_as_it_was(checkpoint):
     actual = loaded.state_dict()
     assert list(actual) == list(expected)
     assert all(torch.equal(actual[name], expected[name]) for name in expected)
+
+
+def test_the_revision_is_that_of_this_code_and_not_of_a_repository_around_it(tmp_path, monkeypatch):
+    def git(*arguments: str) -> str:
+        identity = ("-c", "user.name=a", "-c", "user.email=a@b")
+        command = ["git", *identity, *arguments]
+        return subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, text=True).stdout.strip()
+
+    git("init", "--quiet")
+    git("commit", "--quiet", "--allow-empty", "-m", "somebody's project")
+    installed = tmp_path / ".venv" / "checkpoint.py"
+    installed.parent.mkdir()
+    installed.write_text("")
+    monkeypatch.setattr(checkpoint_module, "__file__", str(installed))
+    assert checkpoint_module.git_revision() == "unknown"
+    git("add", "--force", str(installed))
+    git("commit", "--quiet", "-m", "this code")
+    assert checkpoint_module.git_revision() == git("rev-parse", "--short=12", "HEAD")
+
+
+def test_another_confidence_leaves_no_figures_of_the_old_one(tmp_path):
+    bundled = find_checkpoint("default")
+    before = load_checkpoint(bundled)[1].metrics
+    assert "confidence" in before
+    rescale_checkpoint(bundled, 3.0, tmp_path / "c.safetensors")
+    after = load_checkpoint(tmp_path / "c.safetensors")[1].metrics
+    assert "confidence" not in after
+    assert after["abs_rel"] == before["abs_rel"]
+    assert after["sigma_factor"] == pytest.approx(3 * before.get("sigma_factor", 1))
 
 
 def test_the_contract_names_the_outputs_there_are(checkpoint):

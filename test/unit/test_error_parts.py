@@ -10,6 +10,8 @@ pytest.importorskip("torch", reason="depth_training needs the train extra")
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from depth_estimation_ros.inference.predictor import Prediction
+from depth_training.evaluation import judge_prediction
 from depth_training.judging.error_parts import (
     BIN_EDGES_M,
     bin_sums,
@@ -17,6 +19,7 @@ from depth_training.judging.error_parts import (
     near_steps,
     summarise_bins,
 )
+from depth_training.judging.judge import JudgedPair, summarise_source
 from depth_training.protocols import NYU_EIGEN, PROTOCOLS
 
 WHOLE = PROTOCOLS["whole-image"]
@@ -74,6 +77,22 @@ def test_the_parts_add_up_to_abs_rel(seed, spread, factor, holes):
     assert parts["shape_part"] >= 0
     assert parts["edge_part"] >= 0
     assert 0 <= parts["edge_share"] <= 1
+
+
+@pytest.mark.parametrize("reduce", ["image", "pooled"])
+def test_the_parts_of_several_images_add_up_to_their_abs_rel(reduce):
+    """Images with more and with fewer known pixels, under either mean."""
+    random = np.random.default_rng(5)
+    judged = []
+    for holes in (0.0, 0.9):
+        truth = random.uniform(0.5, 9, (30, 40)).astype(np.float32)
+        truth[random.random(truth.shape) < holes] = 0
+        predicted = Prediction((truth * (1.1 + holes) + 0.3).astype(np.float32), None)
+        row = {**judge_prediction(predicted, truth, WHOLE), **error_parts(predicted.depth_m, truth, WHOLE)}
+        judged.append(JudgedPair("a.jpg", [row], [bin_sums(predicted.depth_m, truth, WHOLE)], 0.0))
+    result = summarise_source(judged, 0, "somebody's", WHOLE, reduce)
+    whole = sum(result["error_parts"][name] for name in ("scale_part", "shape_part", "edge_part"))
+    assert whole == pytest.approx(result["abs_rel"], rel=1e-5)
 
 
 def test_an_image_without_truth_has_no_parts():

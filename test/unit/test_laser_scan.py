@@ -198,6 +198,59 @@ def test_from_another_origin_a_wall_keeps_its_place(place, yaw_deg, pitch_deg, d
     assert np.isfinite(arc).mean() > 0.6
 
 
+def post_before_floor(pose: CameraPose) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Depth with a post one metre ahead, right of the middle; without it; and what stands in the post's pixels."""
+    floor_m = depth_of_planes(pose, [FLOOR])
+    post = np.zeros(SIZE, bool)
+    post[20:100, 130:134] = True
+    return np.where(post, np.float32(1), floor_m), floor_m, post
+
+
+@pytest.mark.parametrize("place", [(0, 0), (0.3, 0), (0, 0.5), (0.3, -0.25), (-0.4, 0.1)])
+def test_a_beam_that_meets_what_is_not_trusted_is_not_free_wherever_the_camera_is(place):
+    """The beams that meet it are those of the scan in which it is trusted."""
+    pose = CameraPose(pose_over_floor(0.5, 0, "base").rotation, *place, 0.5, "base")
+    post_m, _, post = post_before_floor(pose)
+    trusted_m = np.where(post, np.float32(np.nan), post_m)
+    meets = np.isfinite(depth_to_scan(post_m, K, pose, BAND).ranges_m)
+    scan = depth_to_scan(trusted_m, K, pose, BAND, post_m)
+    assert meets.sum() >= 3
+    assert np.isnan(scan.ranges_m[meets]).all()
+    assert np.isposinf(scan.ranges_m).sum() > 60
+
+
+@pytest.mark.parametrize("x_m", [-0.5, -0.3, 0.0, 0.3])
+def test_a_thing_that_is_wider_from_the_frame_than_from_the_camera_has_no_free_beam_within(x_m):
+    pose = CameraPose(pose_over_floor(0.5, 0, "base").rotation, x_m, 0.0, 0.5, "base")
+    depth_m = depth_of_planes(pose, [FLOOR])
+    depth_m[30:100, 100:130] = 1.0
+    ranges_m = depth_to_scan(depth_m, K, pose, BAND).ranges_m
+    found = np.flatnonzero(np.isfinite(ranges_m))
+    assert found.size > 20
+    assert not np.isposinf(ranges_m[found[0] : found[-1] + 1]).any()
+
+
+def test_one_pixel_beyond_the_range_sets_no_unknown_beam_free():
+    pose = pose_over_floor(0.5, 0, "foot")
+    floor_m = depth_of_planes(pose, [FLOOR])
+    unknown_m = floor_m.copy()
+    unknown_m[:, 145:] = np.nan
+    with_far_m = unknown_m.copy()
+    with_far_m[58, 145:] = 9.9  # beyond 10 m over the floor, this far from the middle
+    expected = depth_to_scan(unknown_m, K, pose, BAND, floor_m).ranges_m
+    assert np.isnan(expected[:10]).all()
+    np.testing.assert_array_equal(depth_to_scan(with_far_m, K, pose, BAND, floor_m).ranges_m, expected)
+    # A wall there is as free as one that is not seen at all.
+    assert np.isposinf(depth_to_scan(np.where(floor_m == np.inf, 9.9, floor_m), K, pose, BAND).ranges_m[:10]).all()
+
+
+def test_from_far_beside_the_frame_nothing_is_called_free():
+    pose = CameraPose(pose_over_floor(0.5, 0, "map").rotation, 1.0, 3.0, 0.5, "map")
+    post_m, floor_m, _ = post_before_floor(pose)
+    assert not np.isposinf(depth_to_scan(floor_m, K, pose, BAND).ranges_m).any()
+    assert np.isfinite(depth_to_scan(post_m, K, pose, BAND).ranges_m).any()
+
+
 def test_the_message_holds_the_beams():
     pose = pose_over_floor(0.3, 5, "foot")
     scan = depth_to_scan(depth_of_planes(pose, [FLOOR, wall(0.1, 3)]), K, pose, BAND)

@@ -31,6 +31,16 @@ def test_a_constant_offset_costs_its_l1_and_no_gradient(depth_m):
     assert terms["loss"].item() == pytest.approx(0.1 * 0.5 + terms["ssim"].item(), abs=1e-5)
 
 
+def test_log_depth_of_what_a_linear_head_answers_below_zero_is_a_loss_with_gradients(depth_m):
+    predicted_m = (depth_m - 2).requires_grad_()
+    assert (predicted_m < 0).any()
+    loss = build_loss(LossConfig(name="log_depth"))(predicted_m, depth_m)["loss"]
+    loss.backward()
+    assert torch.isfinite(loss)
+    assert torch.isfinite(predicted_m.grad).all()
+    assert predicted_m.grad.any()
+
+
 def test_the_gradient_term_of_a_ramp_is_its_slope():
     ramp = torch.arange(40.0).expand(1, 1, 32, 40) * 0.25
     known = torch.ones_like(ramp, dtype=torch.bool)

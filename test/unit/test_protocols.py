@@ -209,7 +209,7 @@ def test_fastdepth_shows_its_crop_alone_and_puts_the_answer_back_in_place(shown,
     assert math.isnan(prediction.depth_m[top - 1, left])
 
 
-@pytest.mark.parametrize(("height", "width"), [(480, 640), (240, 320), (960, 640)])
+@pytest.mark.parametrize(("height", "width"), [(480, 640), (240, 320), (720, 960)])
 def test_pairs_without_a_focal_length_are_the_assumed_cameras_at_their_own_size(height, width):
     """Half as many pixels across have half the focal length, by the definition of a pinhole."""
     silent = Pair(Path("a.jpg"), Path("a.png"), 0)
@@ -218,6 +218,13 @@ def test_pairs_without_a_focal_length_are_the_assumed_cameras_at_their_own_size(
     assert (camera.fx, camera.fy) == pytest.approx((500 * width / 640, 510 * height / 480))
     told = Pair(Path("a.jpg"), Path("a.png"), 0, intrinsics=Intrinsics(300, 301))
     assert camera_of(told, assumed, (height, width)) == Camera(300, 301)
+
+
+@pytest.mark.parametrize(("height", "width", "factor"), [(720, 1280, 2), (640, 480, 1), (500, 500, 500 / 640)])
+def test_images_of_another_shape_are_taken_for_a_lens_as_wide_with_square_pixels(height, width, factor):
+    silent = Pair(Path("a.jpg"), Path("a.png"), 0)
+    camera = camera_of(silent, assumed_camera(DataConfig(fx=500, fy=510)), (height, width))
+    assert (camera.fx, camera.fy) == pytest.approx((500 * factor, 510 * factor))
 
 
 def test_a_focal_length_on_the_command_line_is_that_of_the_images_at_hand():

@@ -10,7 +10,13 @@ from hypothesis import assume, given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 
 from depth_training.config import DataConfig  # noqa: E402
-from depth_training.data.dataset import FullPairs, TrainingPairs, canonical_crop, canonical_factor  # noqa: E402
+from depth_training.data.dataset import (  # noqa: E402
+    FullPairs,
+    TrainingPairs,
+    canonical_crop,
+    canonical_factor,
+    is_training_camera,
+)
 from depth_training.data.intrinsics import Intrinsics  # noqa: E402
 from depth_training.data.pairs import Pair  # noqa: E402
 from depth_training.data.virtual_camera import (  # noqa: E402
@@ -227,6 +233,21 @@ def test_a_view_of_another_shape_has_as_many_pixels_and_tells_its_wall_as_its_le
     assert width / height == pytest.approx(aspect or 4 / 3, rel=0.01)
     seen_width = min(640, 480 * (aspect or 4 / 3))
     assert depth_m.unique().numpy() == pytest.approx(3 * (320 / 640) / (width / seen_width), rel=0.01)
+
+
+@pytest.mark.parametrize("size", [(720, 1280), (640, 480), (500, 500)], ids=["16:9", "upright", "square"])
+@pytest.mark.parametrize("loader", [lambda *a: centred(TrainingPairs(*a)), FullPairs], ids=["training", "validation"])
+def test_what_is_round_stays_round_where_an_image_of_another_shape_says_no_focal_length(tmp_path, loader, size):
+    height, width = size
+    disc = cv2.circle(np.zeros((*size, 3), np.uint8), (width // 2, height // 2), 150, (255, 255, 255), -1)
+    cv2.imwrite(str(tmp_path / "w.png"), disc)
+    cv2.imwrite(str(tmp_path / "d.png"), np.full(size, 3000, np.uint16))
+    pair = Pair(tmp_path / "w.png", tmp_path / "d.png", 0)
+    config = DataConfig(**MIDDLE)
+    image, _ = loader([pair], config)[0]
+    shown = image[0].numpy() > 127
+    assert np.ptp(np.flatnonzero(shown.any(0))) == pytest.approx(np.ptp(np.flatnonzero(shown.any(1))), abs=2)
+    assert not is_training_camera(pair, config)
 
 
 def test_without_intrinsics_a_pair_is_the_training_camera_s(tmp_path):

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 
 from depth_estimation_ros.camera import is_rectified_topic
@@ -259,11 +260,15 @@ def _reader(image: Callable[[], Any], depth: Callable[[], Any], rectifier: Recti
         if rectifier.warning and rectifier.warning != before:
             logger.warning("%s", rectifier.warning)
         same = rectified_rgb is image_rgb and hasattr(message, "format")
-        return Frame(rectified_rgb, depth_m, intrinsics, _file_of(message) if same else None)
+        return Frame(rectified_rgb, depth_m, intrinsics, _file_of(message, image_rgb) if same else None)
 
     return read
 
 
-def _file_of(message: Any) -> tuple[str, bytes]:
+def _file_of(message: Any, image_rgb: np.ndarray) -> tuple[str, bytes] | None:
     data = bytes(message.data)
+    # A Bayer mosaic, for one, is a grey picture to whoever reads the file without its message.
+    read_bgr = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    if read_bgr is None or not np.array_equal(read_bgr[..., ::-1], image_rgb):
+        return None
     return (".png" if data.startswith(b"\x89PNG") else ".jpg"), data
