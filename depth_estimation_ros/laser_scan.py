@@ -25,7 +25,7 @@ IN_FRONT = 0.9
 """What is not trusted counts as standing in front of a thing where its range is less than this share of the thing's."""
 
 MOST_BESIDE_M = 1.5
-"""A camera farther than this beside the frame's origin sees too little of any beam's whole length to call it free."""
+"""A camera that looks along a beam from farther than this beside it sees too little of it to call it free."""
 
 FAR_RATIO, FAR_SLOPE = 2.0, 0.05
 """A beam's highest ray may go down by this factor more steeply than the middle beam's, and by this much besides."""
@@ -111,7 +111,7 @@ def depth_to_scan(
         One beam per column of the image or a little more. A beam is +Inf where nothing in view stands in the band and
         at least half of the pixels that could show it do; the view may end before max_range_m. It is NaN where too
         little is known: a range says that nothing stands before it, and whoever clears a map by it relies on that.
-        From more than :data:`MOST_BESIDE_M` beside the frame's origin no beam is known to be free.
+        A beam with the camera more than :data:`MOST_BESIDE_M` beside it is not known to be free.
     """
     beams = _plan_beams(
         depth_m.shape, tuple(k.ravel()), tuple(pose.rotation.ravel()), (pose.x_m, pose.y_m), band.min_range_m
@@ -137,7 +137,8 @@ def depth_to_scan(
     # Rays that meet something say nothing of what lies behind it, in whichever beam the thing itself stands.
     meets = (np.bincount(beams.beam[suspects.shown], minlength=count) > 0) | suspects.covered
     free = beams.sees_far & ~meets & (known > 0) & (known >= FREE_SHARE * knowable)
-    free &= math.hypot(pose.x_m, pose.y_m) <= MOST_BESIDE_M
+    bearing_rad = beams.forward_rad + beams.first_rad + beams.increment_rad * np.arange(count)
+    free &= np.abs(pose.x_m * np.sin(bearing_rad) - pose.y_m * np.cos(bearing_rad)) <= MOST_BESIDE_M
     ranges_m[hidden | (~stands & ~free)] = np.nan
     ranges_m[beams.beam[too_near]] = -np.inf
     return Scan(beams.forward_rad + beams.first_rad, beams.increment_rad, ranges_m.astype(np.float32))
@@ -170,24 +171,30 @@ def _find_things(depth_m: np.ndarray, pose: CameraPose, beams: _Beams, band: Ban
     np.minimum.at(ranges_m, beam[inside].astype(np.intp), range_m[inside])
     covered = np.isfinite(ranges_m)
     if pose.x_m or pose.y_m:
-        covered |= _between_neighbours(shown, np.where(inside, beam, -1).astype(np.intp), count)
+        covered |= _between_neighbours(shown, np.where(inside, beam, -1).astype(np.intp), beams)
     shown[shown] = is_near
     return _Things(shown, ranges_m, covered)
 
 
-def _between_neighbours(shown: np.ndarray, beam: np.ndarray, count: int) -> np.ndarray:
+def _between_neighbours(shown: np.ndarray, beam: np.ndarray, beams: _Beams) -> np.ndarray:
     """(n,) bool: beams from one pixel's to its neighbour's in a row, both (m,) of those ``shown`` and within 0 to n.
 
     Nearer to the frame's origin than to the camera, a thing is wider than its pixels are apart.
     """
+    count = beams.sees_far.size
     beam_image = np.full(shown.shape, -1)
     beam_image[shown] = beam
     left, right = beam_image[:, :-1], beam_image[:, 1:]
     both = (left >= 0) & (right >= 0)
     left, right = left[both], right[both]
-    begins = np.bincount(np.minimum(left, right), minlength=count)
-    ends = np.bincount(np.maximum(left, right) + 1, minlength=count)[:count]
+    low, high = np.minimum(left, right), np.maximum(left, right)
+    # Behind the frame's origin, where the first beam follows the last.
+    across = (high - low) * beams.increment_rad > np.pi
+    begins = np.bincount(low[~across], minlength=count)
+    ends = np.bincount(high[~across] + 1, minlength=count)[:count]
     between: np.ndarray = np.cumsum(begins - ends) > 0
+    between[: low[across].max(initial=-1) + 1] = True
+    between[high[across].min(initial=count) :] = True
     return between
 
 

@@ -21,8 +21,6 @@ SHARES = (
     "validation_share", "test_share", "replay_share", "replay_test_share",
     "border_shown", "flip", "channel_swap", "grayscale", "zoom", "other_aspects", "shrink", "turn",
 )  # fmt: skip
-"""Of the whole image at network resolution: sides are whole numbers, and some are rounded to even ones."""
-
 SCHEDULES = ("constant", "one_cycle")
 KEPT_EPOCHS = ("best", "last")
 

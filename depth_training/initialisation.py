@@ -55,7 +55,8 @@ def resolve_config(preset: Path | None, overrides: list[str], init: str) -> Trai
         raise ConfigError(f"{init} is an ensemble of {len(network.members)} networks: give --init one of its members")
     base = TrainingConfig(init=init, network=network.config, data=training_camera(contract))
     config = load_config(preset, overrides, base)
-    config.init = init  # a run's config.yaml, taken as a preset, names its own
+    # A run's config.yaml, taken as a preset, names its own; a path is to hold in other folders, too.
+    config.init = str(Path(init).resolve()) if Path(init).is_file() else init
     _refuse_another_network(network.config, config.network, init)
     _refuse_another_camera(contract, config.data, init)
     return config

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -21,9 +21,19 @@ REMEDY = (
 )
 
 
-def _keys(pairs: Sequence[Pair]) -> list[str]:
-    # A folder that was moved as a whole holds the same images.
-    return ["/".join(pair.image.parts[-3:]) for pair in pairs]
+def _table(parts: Mapping[str, Iterable[Pair]]) -> pd.DataFrame:
+    # Folders are moved as a whole, and `prepare` numbers the images of every set alike: names alone would not do.
+    rows = [
+        (part, "/".join(file.parts[-3:]), file.stat().st_size if file.is_file() else 0)
+        for part, pairs in parts.items()
+        for file in (pair.image.resolve() for pair in pairs)
+    ]
+    return pd.DataFrame(rows, columns=["part", "image", "bytes"])
+
+
+def _images(table: pd.DataFrame, parts: Sequence[str]) -> set[tuple[str, int]]:
+    chosen = table[table["part"].isin(parts)]
+    return set(zip(chosen["image"], chosen["bytes"], strict=True))
 
 
 def save_images(run: Path, parts: Mapping[str, Sequence[Pair]]) -> None:
@@ -33,8 +43,7 @@ def save_images(run: Path, parts: Mapping[str, Sequence[Pair]]) -> None:
         run: Folder of the run.
         parts: Pairs by what becomes of them, for example ``training`` and ``validation``.
     """
-    rows = [(part, key) for part, pairs in parts.items() for key in _keys(pairs)]
-    write_whole(run / FILE, pd.DataFrame(rows, columns=["part", "image"]).to_csv(index=False))
+    write_whole(run / FILE, _table(parts).to_csv(index=False))
 
 
 def refuse_changed_images(run: Path, parts: Mapping[str, Sequence[Pair]]) -> None:
@@ -45,42 +54,42 @@ def refuse_changed_images(run: Path, parts: Mapping[str, Sequence[Pair]]) -> Non
     """
     if not (run / FILE).is_file():
         return
-    table = pd.read_csv(run / FILE, dtype=str)
-    for part, pairs in parts.items():
-        before, now = set(table["image"][table["part"] == part]), set(_keys(pairs))
+    begun_with, given = pd.read_csv(run / FILE), _table(parts)
+    for part in parts:
+        before, now = _images(begun_with, [part]), _images(given, [part])
         if before != now:
             raise RunError(
-                f"{run} was begun with {len(before)} {part} images, {len(before - now)} of which are not among the "
-                f"{len(now)} of now: go on with the pairs file it had, or give another --output"
+                f"{run} was begun with {len(before)} {part} images, now there are {len(now)}, and {len(before ^ now)} "
+                "are in one of the two alone: go on with the pairs file it had, or give another --output"
             )
 
 
-def warn_of_learnt(config: TrainingConfig, held_apart: Sequence[Pair]) -> str:
+def warn_of_learnt(config: TrainingConfig, held_apart: Mapping[str, Sequence[Pair]]) -> str:
     """What to say where the network that a run starts from may have learnt images which the run holds apart.
 
     Args:
         config: Of the run.
-        held_apart: Its validation pairs.
+        held_apart: Pairs by the file that lists them.
 
     Returns:
         A sentence; empty where there are none, or where they are new to that network as far as can be known.
     """
-    held, name = set(_keys(held_apart)), config.init
-    while held and name:
+    held = _images(_table(held_apart), list(held_apart))
+    name, seen = config.init, set()
+    while held and name and name not in seen:
+        seen.add(name)
         try:
             checkpoint = find_checkpoint(name)
         except ConfigError:  # the run before the last one may be gone
             return ""
         folder = checkpoint.parent
-        if not (folder / FILE).is_file():
-            # The figures of a bundled network's run stayed where it was trained.
-            if load_checkpoint(checkpoint)[1].training_data.startswith(f"{short_name(config.data.pairs)},"):
-                return (
-                    f"{name} was trained on images of {config.data.pairs}, perhaps on those held apart here: {REMEDY}"
-                )
+        if not (folder / FILE).is_file():  # a bundled network's, which stayed where it was trained
+            learnt = load_checkpoint(checkpoint)[1].training_data
+            same = [csv for csv, pairs in held_apart.items() if pairs and learnt.startswith(f"{short_name(csv)},")]
+            if same:
+                return f"{name} was trained on images of {same[0]}, perhaps on those held apart here: {REMEDY}"
             return ""
-        table = pd.read_csv(folder / FILE, dtype=str)
-        known = held & set(table["image"][table["part"].isin(LEARNT)])
+        known = held & _images(pd.read_csv(folder / FILE), LEARNT)
         if known:
             return f"{name} was trained on {len(known)} of the {len(held)} images that are held apart here: {REMEDY}"
         name = load_config(folder / "config.yaml", []).init if (folder / "config.yaml").is_file() else ""

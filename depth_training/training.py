@@ -192,8 +192,8 @@ def _checkpoint_to_resume(run: Path) -> Path | None:
 
 
 def _assumed_lens(pairs: Sequence[Pair], data: DataConfig) -> str:
-    silent = next((pair for pair in pairs if pair.intrinsics is None), None)
-    if silent is None or is_training_camera(silent, data):
+    silent = next((pair for pair in pairs if pair.intrinsics is None and not is_training_camera(pair, data)), None)
+    if silent is None:
         return ""
     height, width = depth_size(silent)
     fx = source_matrix(silent, data, (height, width))[0, 0]
@@ -231,7 +231,8 @@ def train(config: TrainingConfig, run: Path, resume: bool = False) -> Path:
     seed, batch_size = config.optimiser.seed, config.optimiser.batch_size
     check_processes(config.machine, batch_size)
     pl.seed_everything(seed, workers=True, verbose=False)
-    if resume and (run / "last.ckpt").is_file() and (run / "config.yaml").is_file():
+    is_resumed = resume and (run / "last.ckpt").is_file()
+    if is_resumed and (run / "config.yaml").is_file():
         # Without a schedule a longer run begins as the shorter one did.
         longer = ("optimiser.epochs",) if config.optimiser.schedule == "constant" else ()
         refuse_changed_settings(run, config, "begun", (*FREE_KEYS, *longer))
@@ -242,9 +243,10 @@ def train(config: TrainingConfig, run: Path, resume: bool = False) -> Path:
     parts = {
         "training": training, "replayed": replayed, "validation": validation, "test": test, "base test": base_test,
     }  # fmt: skip
-    if resume:
+    if is_resumed:
         refuse_changed_images(run, parts)
-    learnt_before = warn_of_learnt(config, validation)
+    validated_by = {config.data.validation_pairs or config.data.pairs: validation}
+    has_learnt_validation = bool(warn_of_learnt(config, validated_by))
     loader, order = training_loader(training, replayed, config.data, batch_size, seed)
     validating = validation_loader(validation, config.data, batch_size) if validation else None
     try:
@@ -254,7 +256,9 @@ def train(config: TrainingConfig, run: Path, resume: bool = False) -> Path:
             save_config(config, run / "config.yaml")
             save_images(run, parts)
             logger.info("%d training and %d validation pairs (%s)", len(training), len(validation), config.data.split)
-            for remark in filter(None, (learnt_before, _assumed_lens(training, config.data))):
+            judged_by = {**validated_by, config.data.replay_pairs: base_test}
+            judged_by[config.data.pairs] = [*judged_by.get(config.data.pairs, []), *test]
+            for remark in filter(None, (warn_of_learnt(config, judged_by), _assumed_lens(training, config.data))):
                 logger.warning("%s", remark)
         own = all(is_training_camera(pair, config.data) for pair in validation)
         protocol = validation_protocol(config.data.camera_height, config.data.camera_width, own)
@@ -269,8 +273,10 @@ def train(config: TrainingConfig, run: Path, resume: bool = False) -> Path:
             if metrics:
                 told = ", ".join(f"{name} {value:.4f}" for name, value in metrics.items())
                 logger.info("%s epoch: validation %s", config.optimiser.kept_epoch, told)
-            images = "validation split" + (", perhaps learnt by the network it began from" if learnt_before else "")
-            save_checkpoint(module.network, build_contract(config, metrics, protocol, images), model)
+            before = ", perhaps learnt by the network it began from" if has_learnt_validation else ""
+            save_checkpoint(
+                module.network, build_contract(config, metrics, protocol, f"validation split{before}"), model
+            )
         return model
     except SystemExit as error:
         # pytorch-lightning turns Ctrl-C into an exit with status 1.

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-# Nobody's pixels are less square: images that differ by more are of another shape.
+# Sides are whole numbers, and some are rounded to even ones: images that differ by more are of another shape.
 MOST_STRETCH = 0.02
 
 

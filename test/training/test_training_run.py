@@ -16,9 +16,13 @@ import pytest
 import torch
 
 from depth_estimation_ros.inference import load_predictor
+from depth_training import run_images
 from depth_training.confidence_calibration import held_apart_pairs
+from depth_training.config import load_config
+from depth_training.data.splits import training_and_validation_pairs
 from depth_training.evaluation import Camera, evaluate_pairs, open_model
 from depth_training.network.depth_network import ConfidenceHead
+from depth_training.run_images import refuse_changed_images
 
 TINY = Path(__file__).with_name("tiny.yaml")
 SMALL = [
@@ -105,16 +109,29 @@ def test_a_run_goes_on_only_with_the_images_it_had(trained, pairs_csv, tmp_path)
     """One more pair in the file, and the rooms are dealt anew: what was trained on would be held apart."""
     moved = tmp_path / "moved"
     shutil.copytree(trained, moved)
-    larger = pairs_csv.with_name("larger") / pairs_csv.name
-    shutil.copytree(pairs_csv.parent, larger.parent)
-    first = pairs_csv.read_text().splitlines()[1]
+    data = tmp_path / pairs_csv.parent.parent.name / pairs_csv.parent.name  # a data set that was moved is the same
+    shutil.copytree(pairs_csv.parent, data)
+    csv = data / pairs_csv.name
     settings = (moved / "config.yaml").read_text()
-    (moved / "config.yaml").write_text(settings.replace(str(pairs_csv), str(larger)))
+    (moved / "config.yaml").write_text(settings.replace(str(pairs_csv), str(csv)))
     arguments = ["train", "--output", moved, "--resume", "--preset", moved / "config.yaml", "optimiser.epochs=5"]
-    larger.write_text(pairs_csv.read_text() + first.rsplit(",", 1)[0] + ",990\n")
+    config = load_config(moved / "config.yaml", [])
+    training, validation = training_and_validation_pairs(config.data, config.optimiser.seed)
+    refuse_changed_images(moved, {"training": training, "validation": validation})
+    shutil.copy(data / "00_rgb.jpg", data / "12_rgb.jpg")
+    shutil.copy(data / "00_depth.png", data / "12_depth.png")
+    csv.write_text(pairs_csv.read_text() + "12_rgb.jpg,12_depth.png,990\n")
     refused = run(*arguments)
     assert refused.returncode == 2
-    assert re.search(r"was begun with \d+ training images, \d+ of which are not among the \d+ of now", refused.stdout)
+    assert re.search(r"was begun with \d+ \w+ images, now there are \d+, and \d+ are in one of the two", refused.stdout)
+
+
+def test_a_run_that_names_itself_as_where_it_began_is_looked_at_once(trained, monkeypatch):
+    """As `--init model.safetensors` in a run's own folder once left it in config.yaml."""
+    config = load_config(trained / "config.yaml", [f"init={trained / 'model.safetensors'}"])
+    monkeypatch.setattr(run_images, "load_config", lambda *_: config)
+    apart = held_apart_pairs(trained / "config.yaml")
+    assert run_images.warn_of_learnt(config, {"pairs.csv": apart}) == ""
 
 
 def test_a_network_that_has_learnt_what_is_held_apart_is_named(trained, pairs_csv, tmp_path):

@@ -230,6 +230,18 @@ def test_a_thing_that_is_wider_from_the_frame_than_from_the_camera_has_no_free_b
     assert not np.isposinf(ranges_m[found[0] : found[-1] + 1]).any()
 
 
+@pytest.mark.parametrize(("x_m", "distance_m"), [(-0.5, 0.25), (-0.8, 0.55), (-1.2, 1.0)])
+def test_a_thing_behind_the_frames_origin_leaves_what_is_ahead_free(x_m, distance_m):
+    """There the first beam follows the last one."""
+    pose = CameraPose(pose_over_floor(0.5, 0, "base").rotation, x_m, 0.0, 0.5, "base")
+    depth_m = depth_of_planes(pose, [FLOOR])
+    depth_m[40:80, 76:84] = distance_m
+    scan = depth_to_scan(depth_m, K, pose, BAND)
+    behind = np.abs(np.abs(bearings(scan)) - np.pi) < 0.1
+    assert np.isfinite(scan.ranges_m[behind]).any()
+    assert np.isposinf(scan.ranges_m[(np.abs(bearings(scan)) > 0.1) & (np.abs(bearings(scan)) < 0.4)]).all()
+
+
 def test_one_pixel_beyond_the_range_sets_no_unknown_beam_free():
     pose = pose_over_floor(0.5, 0, "foot")
     floor_m = depth_of_planes(pose, [FLOOR])
@@ -242,6 +254,12 @@ def test_one_pixel_beyond_the_range_sets_no_unknown_beam_free():
     np.testing.assert_array_equal(depth_to_scan(with_far_m, K, pose, BAND, floor_m).ranges_m, expected)
     # A wall there is as free as one that is not seen at all.
     assert np.isposinf(depth_to_scan(np.where(floor_m == np.inf, 9.9, floor_m), K, pose, BAND).ranges_m[:10]).all()
+
+
+def test_a_camera_far_ahead_of_the_frame_sees_along_its_beams():
+    pose = CameraPose(pose_over_floor(0.5, 0, "rear_axle").rotation, 1.8, 0.0, 0.5, "rear_axle")
+    ranges_m = depth_to_scan(depth_of_planes(pose, [FLOOR]), K, pose, BAND).ranges_m
+    assert np.isposinf(ranges_m[ranges_m.size // 4 : -ranges_m.size // 4]).all()
 
 
 def test_from_far_beside_the_frame_nothing_is_called_free():
