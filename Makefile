@@ -11,6 +11,12 @@ SOURCE ?= room
 FRAMES ?= 60
 DEMO_ARGS ?=
 
+# Packages and libraries of a ROS that is sourced would mix with those in .venv.
+ifdef AMENT_PREFIX_PATH
+unexport PYTHONPATH LD_LIBRARY_PATH AMENT_PREFIX_PATH COLCON_PREFIX_PATH CMAKE_PREFIX_PATH
+unexport ROS_DISTRO ROS_VERSION ROS_PYTHON_VERSION RMW_IMPLEMENTATION
+endif
+
 .PHONY: demo test lint clean
 
 demo: $(VENV)/.installed-demo

@@ -13,6 +13,7 @@ import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import yaml
 from ament_index_python.packages import PackageNotFoundError, get_package_prefix, get_package_share_directory
@@ -20,8 +21,6 @@ from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
-from rcl_interfaces.msg import Parameter
-from rclpy.parameter import parameter_dict_from_yaml_file
 
 from depth_estimation_ros.mounting import check_mounting, optical_quaternion
 
@@ -98,8 +97,7 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     if cameras:
         overrides["cameras"] = list(cameras)
     in_file = parameters_of_file(value)
-    is_simulated = "use_sim_time" in in_file and in_file["use_sim_time"].value.bool_value
-    use_sim_time = {"use_sim_time": overrides.get("use_sim_time", is_simulated)}
+    use_sim_time = {"use_sim_time": overrides.get("use_sim_time", in_file.get("use_sim_time") is True)}
     nodes = []
     if value["camera"]:
         nodes.append(camera_driver(value))
@@ -113,7 +111,7 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
             "camera_pitch where camera_height is set, in the parameter file"
         )
     if switch("rviz", value["rviz"]):
-        nodes.append(rviz(value, next(iter(cameras or cameras_in(in_file)), ""), use_sim_time))
+        nodes.append(rviz(value, next(iter(cameras or in_file.get("cameras") or ()), ""), use_sim_time))
     return [*nodes, depth_node(value, cameras, overrides)]
 
 
@@ -145,21 +143,17 @@ def several_cameras(value: Mapping[str, str]) -> dict[str, str]:
     return cameras
 
 
-def parameters_of_file(value: Mapping[str, str]) -> dict[str, Parameter]:
+def parameters_of_file(value: Mapping[str, str]) -> dict[str, Any]:
     """What the parameter file gives the node, by name; nothing for a file that the node itself will refuse."""
+    # Humble's rclpy has no reader of such files.
     target = f"/{value['namespace'].strip('/')}/{value['name']}".replace("//", "/")
+    parameters: dict[str, Any] = {}
     for file in parameter_files(value["params_file"]):
-        with suppress(Exception):
-            found: dict[str, Parameter] = parameter_dict_from_yaml_file(
-                str(file), use_wildcard=True, target_nodes=[target]
-            )
-            return found
-    return {}
-
-
-def cameras_in(parameters: Mapping[str, Parameter]) -> list[str]:
-    """Names of the several cameras among a node's parameters; none where it has one."""
-    return list(parameters["cameras"].value.string_array_value) if "cameras" in parameters else []
+        with suppress(OSError, ValueError, TypeError, AttributeError, yaml.YAMLError):
+            nodes = yaml.safe_load(file.read_text())
+            for name in ("/**", target, target.lstrip("/")):
+                parameters |= nodes.get(name, {}).get("ros__parameters", {})
+    return parameters
 
 
 def depth_node(value: Mapping[str, str], cameras: Mapping[str, str], overrides: Mapping[str, Value]) -> Node:

@@ -14,6 +14,7 @@ from depth_estimation_ros.calibration import (
 )
 from depth_estimation_ros.doctor.findings import Finding
 from depth_estimation_ros.images import SUPPORTED_ENCODINGS
+from depth_estimation_ros.topics import COMPRESSED_SUFFIX
 from depth_estimation_ros.transport import NEW_VARIABLE, OLD_VARIABLE
 
 LEAST_RATE_HZ = 2.0
@@ -99,16 +100,25 @@ def check_publishers(facts: ImageFacts) -> list[Finding]:
     findings = []
     types = sorted({publisher.message_type for publisher in facts.publishers})
     if types != [facts.expected_type]:
-        wrong = "compressed" if "CompressedImage" in types[0] else "raw"
         findings.append(
             Finding(
                 "ERROR",
                 f"{facts.topic} carries {' and '.join(types)}, and the node subscribes to {facts.expected_type}",
-                f"set image_transport to {wrong}, or remap `image` to the other topic",
+                _how_to_read(facts.topic, types[0]),
             )
         )
     findings += _several_publishers(facts.topic, facts.publishers)
     return findings or [Finding("OK", f"{facts.topic} is published by {facts.publishers[0].node}")]
+
+
+def _how_to_read(topic: str, message_type: str) -> str:
+    if message_type == "sensor_msgs/msg/Image":
+        return "set image_transport to raw, or remap `image` to the other topic"
+    if message_type != "sensor_msgs/msg/CompressedImage":
+        return "remap `image` to a topic of images, or let image_transport's `republish` make raw or compressed of it"
+    if topic.endswith(COMPRESSED_SUFFIX):
+        return "set image_transport to compressed, or remap `image` to the other topic"
+    return f"set image_transport to compressed and remap `image/compressed`: -r image/compressed:={topic}"
 
 
 def _several_publishers(topic: str, publishers: tuple[PublisherFacts, ...]) -> list[Finding]:

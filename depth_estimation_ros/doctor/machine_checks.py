@@ -67,8 +67,21 @@ def check_transport(rmw: str, environment: Mapping[str, str], shared_memory: Pat
     ]
 
 
-def check_model(facts: ModelFacts) -> list[Finding]:
-    """The model opens, runs, and uses the GPU that there is."""
+def check_model(facts: ModelFacts, running: str = "") -> list[Finding]:
+    """The model opens, runs, and uses the GPU that there is.
+
+    Args:
+        facts: What opening and running it here gave.
+        running: How a node that runs it says that it does; empty where none does.
+    """
+    if facts.error is not None and running:
+        return [
+            Finding(
+                "WARN",
+                f"the node runs {running}, but its model {facts.model!r} cannot be opened from here: {facts.error}",
+                "to have it timed, start the doctor on the node's machine, in its folder and as its user",
+            )
+        ]
     if facts.error is not None:
         return [Finding("ERROR", f"model {facts.model!r} does not run here: {facts.error}", "do as the sentence says")]
     if facts.has_nvidia_gpu and facts.device == "cpu" and facts.asked_device == "auto":

@@ -94,7 +94,7 @@ def examine_robot(node: Node, collector: Collector, options: argparse.Namespace)
     collector.listen(1.0)  # for further nodes, and tf
     seen = collector.nodes
     findings = check_presence(sorted({facts.name for facts in seen.values()}))
-    models: set[tuple[str, str, str, int]] = set()
+    models: dict[tuple[str, str, str, int], str] = {}
     told: set[str] = set()
     for key, facts in seen.items():
         parameters = parameters_of(collector, facts)
@@ -114,14 +114,24 @@ def examine_robot(node: Node, collector: Collector, options: argparse.Namespace)
         if facts.name not in told:  # all cameras of a node at once
             findings += check_outputs(collector.outputs(facts.name))
             told.add(facts.name)
-        models.add(tuple(parameters[name] for name in ("model", "device", "backend", "num_threads")))
+        asked = tuple(parameters[name] for name in ("model", "device", "backend", "num_threads"))
+        models[asked] = running_model(latest.values) or models.get(asked, "")
     if not seen:
         if options.image:
             values = {"image topic": options.image}
             defaults = {name: rule.default for name, rule in RULES.items()}
             findings += examine_camera(node, collector, values, defaults, options)[1]
-        models.add(("default", "auto", "auto", 0))
-    return findings + [finding for model in sorted(models) for finding in check_model(run_model(*model))]
+        models["default", "auto", "auto", 0] = ""
+    return findings + [
+        finding for model, running in sorted(models.items()) for finding in check_model(run_model(*model), running)
+    ]
+
+
+def running_model(values: Mapping[str, str]) -> str:
+    """Which model a node says that it runs on what; empty where it has none open."""
+    if not values.get("model"):
+        return ""
+    return f"model {values['model']} on {values.get('device')} by {values.get('backend')}"
 
 
 def longest_period_s(collector: Collector) -> float:

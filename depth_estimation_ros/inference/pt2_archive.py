@@ -1,17 +1,20 @@
 """Looks into a `.pt2` program without torch: is it whole, does it hold data only, and what do its extra files say.
 
 A `.pt2` is a zip archive. Most of it is JSON and raw tensors, but the format also has room for pickled Python objects
-and for compiled native code, both of which run on loading. An archive that holds anything but data is refused.
+and for compiled native code, both of which run on loading, and its JSON for text that torch evaluates. An archive that
+holds anything but data and a plain program is refused.
 """
 
 from __future__ import annotations
 
+import json
 import re
 import zipfile
 import zlib
 from pathlib import Path
 
 from depth_estimation_ros.inference.errors import ModelFileError, first_line
+from depth_estimation_ros.inference.pt2_program import foreign_part
 
 # Below the archive's one root folder. Lower case, since torch finds members without regard to case.
 _DATA_ONLY = re.compile(
@@ -27,13 +30,16 @@ _DATA_ONLY = re.compile(
 
 
 def check_archive(path: Path) -> None:
-    """Refuses a `.pt2` that is damaged, of another kind, or holds more than data.
+    """Refuses a `.pt2` that is damaged, of another kind, or holds more than data and a plain program.
 
     Raises:
         ModelFileError: With what was found and what to do.
     """
     with _open(path) as archive:
         _refuse_unless_data(path, archive)
+        for member in archive.namelist():
+            if member.lower().endswith("/models/model.json"):
+                _refuse_unless_plain(path, archive.read(member))
 
 
 def read_extra_file(path: Path, name: str) -> str:
@@ -54,6 +60,18 @@ def read_extra_file(path: Path, name: str) -> str:
             return archive.read(members[0]).decode()
         except UnicodeDecodeError as error:
             raise ModelFileError(f"{name} in {path} is not UTF-8 text: export the network again") from error
+
+
+def _refuse_unless_plain(path: Path, program: bytes) -> None:
+    try:
+        foreign = foreign_part(json.loads(program))
+    except ValueError as error:
+        raise ModelFileError(f"{path} is damaged ({first_line(error)}): copy it again") from error
+    if foreign is not None:
+        raise ModelFileError(
+            f"{path} holds {foreign[:80]!r} where a torch.export program has tensor operators and arithmetic of sizes, "
+            "and torch would run it on loading: do not use this file unless you know who made it, and how"
+        )
 
 
 def _open(path: Path) -> zipfile.ZipFile:

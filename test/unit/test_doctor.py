@@ -32,7 +32,7 @@ from depth_estimation_ros.doctor.node_checks import (
     check_presence,
     check_state,
 )
-from depth_estimation_ros.doctor.run import info_topic, parse, run_model, usable
+from depth_estimation_ros.doctor.run import info_topic, parse, run_model, running_model, usable
 from depth_estimation_ros.doctor.scan_checks import ScanFacts, check_scan
 from depth_estimation_ros.doctor.transform_checks import Edge, TransformFacts, check_transforms, rotation_matrix
 from depth_estimation_ros.inference.predictor import Predictor
@@ -97,7 +97,12 @@ def test_publishers():
     nobody = replace(IMAGE, publishers=())
     assert names(check_publishers(nobody), "ERROR", "nobody publishes /camera/image_raw", "remap `image`")
     compressed = replace(IMAGE, publishers=(replace(DRIVER, message_type="sensor_msgs/msg/CompressedImage"),))
-    assert names(check_publishers(compressed), "ERROR", "CompressedImage", "set image_transport to compressed")
+    renamed = "set image_transport to compressed and remap `image/compressed`: -r image/compressed:=/camera/image_raw"
+    assert names(check_publishers(compressed), "ERROR", "CompressedImage", renamed)
+    usual = replace(compressed, topic="/camera/image_raw/compressed")
+    assert names(check_publishers(usual), "ERROR", "set image_transport to compressed, or remap `image` to the other")
+    theora = replace(IMAGE, publishers=(replace(DRIVER, message_type="theora_image_transport/msg/Packet"),))
+    assert names(check_publishers(theora), "ERROR", "theora_image_transport/msg/Packet", "republish")
     two = replace(IMAGE, publishers=(DRIVER, replace(DRIVER, node="/other")))
     assert names(check_publishers(two), "WARN", "2 publishers: /driver, /other")
 
@@ -314,7 +319,11 @@ def test_a_small_shared_memory_is_named_with_its_remedy(tmp_path, monkeypatch):
 def test_model():
     well = ModelFacts("default", None, "depth", "cpu", "onnxruntime", 17.0)
     assert names(check_model(well), "OK", "depth runs on cpu by onnxruntime: 17 ms")
-    assert names(check_model(replace(well, error="it is empty")), "ERROR", "'default'", "it is empty")
+    absent = replace(well, model="models/mine.onnx", error="it does not exist")
+    assert names(check_model(absent), "ERROR", "'models/mine.onnx'", "it does not exist")
+    running = running_model({"model": "mine", "device": "cuda:0", "backend": "torch"})
+    assert names(check_model(absent, running), "WARN", "the node runs model mine on cuda:0 by torch", "does not exist")
+    assert running_model({"image topic": "/image"}) == ""
     idle_gpu = replace(well, has_nvidia_gpu=True)
     assert names(check_model(idle_gpu), "WARN", "NVIDIA GPU", "onnxruntime-gpu")
     assert is_well(check_model(replace(idle_gpu, asked_device="cpu")))

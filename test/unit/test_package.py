@@ -6,6 +6,8 @@ import ast
 import os
 import re
 import runpy
+import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -194,6 +196,25 @@ def test_what_the_node_imports_is_there_on_a_ros_machine_and_from_pip(manifest, 
         assert is_supplied(name, from_pip), f"{path} imports {name}, setup.py has no requirement for it"
     for name, path in imported(*python_files("launch")).items():
         assert is_supplied(name, from_ros), f"{path} imports {name}, package.xml has no exec_depend for it"
+
+
+def test_the_launch_files_leave_rclpy_alone():
+    """What it has differs between distributions, and a launch file that cannot be imported starts nothing."""
+    assert not {"rclpy", "rcl_interfaces"} & set(imported(*python_files("launch")))
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
+def test_a_sourced_ros_stays_out_of_the_environment_of_make(tmp_path):
+    sourced = {name: str(tmp_path) for name in ("AMENT_PREFIX_PATH", "PYTHONPATH", "LD_LIBRARY_PATH")}
+    command = ["make", "--silent", "--eval=show: ; @env", "show"]
+
+    def seen(environment: dict[str, str]) -> set[str]:
+        shown = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+        return {line.partition("=")[0] for line in shown.stdout.splitlines()}
+
+    plain = {name: value for name, value in os.environ.items() if name not in sourced}
+    assert not set(sourced) & seen({**plain, **sourced, "ROS_DISTRO": "jazzy"})
+    assert "LD_LIBRARY_PATH" in seen({**plain, "LD_LIBRARY_PATH": str(tmp_path)})  # a GPU's, perhaps
 
 
 def test_every_import_has_a_dependency(manifest, metadata):

@@ -20,6 +20,7 @@ from depth_estimation_ros.inference import (
     load_predictor,
     read_contract,
 )
+from depth_estimation_ros.inference.pt2_program import foreign_part
 
 torch = pytest.importorskip("torch")
 
@@ -207,6 +208,62 @@ def test_a_program_of_another_torch_is_one_sentence_with_the_reason(tmp_path, ca
         load_predictor(newer, device="cpu")
     assert "\n" not in str(caught.value)
     assert capfd.readouterr() == ("", "")
+
+
+def mined_program(tmp_path: Path, mine) -> Path:
+    """A program of free sizes in whose JSON ``mine`` has changed something."""
+    sound = write_program(tmp_path / "sound.pt2")
+    assert load_predictor(sound, device="cpu")
+    with zipfile.ZipFile(sound) as archive:
+        program = json.loads(archive.read("sound/models/model.json"))
+    mine(program)
+    return copy_archive(sound, tmp_path / "mined.pt2", {"models/model.json": json.dumps(program).encode()})
+
+
+def expressions(tree) -> list[dict]:
+    found = [tree] if isinstance(tree, dict) and "expr_str" in tree else []
+    children = tree.values() if isinstance(tree, dict) else tree if isinstance(tree, list) else ()
+    return found + [each for child in children for each in expressions(child)]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "__import__('os').mkdir({folder!r})",
+        "Integer(2) + open({folder!r}, 'w').write('x')",
+        "sympify(\"__import__('os').mkdir({folder!r})\")",
+        "[c for c in ().__class__.__base__.__subclasses__()]",
+        "(lambda: Integer(2))()",
+        "Integer(2",
+    ],
+)
+def test_text_that_is_no_arithmetic_is_never_evaluated(tmp_path, text):
+    """torch.export.load evaluates the text of a size as Python."""
+
+    def mine(program) -> None:
+        expressions(program)[0]["expr_str"] = text.format(folder=str(tmp_path / "alarm"))
+
+    with pytest.raises(ModelFileError, match="torch would run it on loading") as caught:
+        load_predictor(mined_program(tmp_path, mine), device="cpu")
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "alarm").exists()
+
+
+@pytest.mark.parametrize(
+    "target", ["torch.hub.load", "_operator.attrgetter", "torch.ops.aten.add.__init__", "builtins.eval", "#ext:name"]
+)
+def test_a_function_that_is_no_operator_is_never_looked_up(tmp_path, target):
+    def mine(program) -> None:
+        program["graph_module"]["graph"]["nodes"][0]["target"] = target
+
+    with pytest.raises(ModelFileError, match=f"holds '{target}'"):
+        load_predictor(mined_program(tmp_path, mine), device="cpu")
+
+
+@pytest.mark.parametrize("guard", ["L['image'].size()[2] >= 64", "4 <= L['image'].shape[3] and s1 != 0"])
+def test_guards_of_sizes_are_plain(guard):
+    assert foreign_part({"guards_code": [guard]}) is None
+    assert foreign_part({"guards_code": [guard, f"{guard} or exit()"]}) is not None
 
 
 @pytest.mark.parametrize("place", ["data/sample_inputs/model.pt", "data/weights/weight_0"])
