@@ -48,7 +48,7 @@ def held_apart_pairs(config_file: Path) -> list[Pair]:
     apart = training_and_validation_pairs(config.data, config.optimiser.seed)[1]
     if not apart:
         raise CalibrationError(f"the run of {config_file} held no pairs apart (data.validation_share=0): give --pairs")
-    if learnt_before := warn_of_learnt(config, {config.data.validation_pairs or config.data.pairs: apart}):
+    if learnt_before := warn_of_learnt(config, {"validation": apart}):
         logger.warning("%s", learnt_before)
     return apart
 

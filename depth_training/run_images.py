@@ -64,17 +64,19 @@ def refuse_changed_images(run: Path, parts: Mapping[str, Sequence[Pair]]) -> Non
             )
 
 
-def warn_of_learnt(config: TrainingConfig, held_apart: Mapping[str, Sequence[Pair]]) -> str:
+def warn_of_learnt(config: TrainingConfig, parts: Mapping[str, Sequence[Pair]]) -> str:
     """What to say where the network that a run starts from may have learnt images which the run holds apart.
 
     Args:
         config: Of the run.
-        held_apart: Pairs by the file that lists them.
+        parts: Its pairs by what becomes of them; ``validation``, ``test`` and ``base test`` are looked at.
 
     Returns:
         A sentence; empty where there are none, or where they are new to that network as far as can be known.
     """
-    held = _images(_table(held_apart), list(held_apart))
+    data = config.data
+    listed_by = {"validation": data.validation_pairs or data.pairs, "test": data.pairs, "base test": data.replay_pairs}
+    held = _images(_table(parts), list(listed_by))
     name, seen = config.init, set()
     while held and name and name not in seen:
         seen.add(name)
@@ -85,7 +87,8 @@ def warn_of_learnt(config: TrainingConfig, held_apart: Mapping[str, Sequence[Pai
         folder = checkpoint.parent
         if not (folder / FILE).is_file():  # a bundled network's, which stayed where it was trained
             learnt = load_checkpoint(checkpoint)[1].training_data
-            same = [csv for csv, pairs in held_apart.items() if pairs and learnt.startswith(f"{short_name(csv)},")]
+            files = [csv for part, csv in listed_by.items() if parts.get(part)]
+            same = [csv for csv in files if learnt.startswith(f"{short_name(csv)},")]
             if same:
                 return f"{name} was trained on images of {same[0]}, perhaps on those held apart here: {REMEDY}"
             return ""

@@ -24,12 +24,7 @@ from depth_training.data.dataset import is_training_camera, source_matrix
 from depth_training.data.epoch_order import derived_seed, seeded_generator
 from depth_training.data.loaders import plain_pairs_error, training_loader, validation_loader, whole_loader
 from depth_training.data.pairs import Pair, PairsError, depth_size
-from depth_training.data.splits import (
-    pairs_and_test_pairs,
-    refuse_overlap,
-    replayed_and_test_pairs,
-    training_and_validation_pairs,
-)
+from depth_training.data.splits import parts_of_run
 from depth_training.distillation import Teacher
 from depth_training.files import is_full_disk
 from depth_training.initialisation import load_weights
@@ -236,18 +231,11 @@ def train(config: TrainingConfig, run: Path, resume: bool = False) -> Path:
         # Without a schedule a longer run begins as the shorter one did.
         longer = ("optimiser.epochs",) if config.optimiser.schedule == "constant" else ()
         refuse_changed_settings(run, config, "begun", (*FREE_KEYS, *longer))
-    training, validation = training_and_validation_pairs(config.data, seed)
-    replayed, base_test = replayed_and_test_pairs(config.data, seed)
-    _, test = pairs_and_test_pairs(config.data, seed)
-    refuse_overlap([*training, *replayed], [*validation, *test, *base_test])
-    parts = {
-        "training": training, "replayed": replayed, "validation": validation, "test": test, "base test": base_test,
-    }  # fmt: skip
+    parts = parts_of_run(config.data, seed)
+    training, validation = parts["training"], parts["validation"]
     if is_resumed:
         refuse_changed_images(run, parts)
-    validated_by = {config.data.validation_pairs or config.data.pairs: validation}
-    has_learnt_validation = bool(warn_of_learnt(config, validated_by))
-    loader, order = training_loader(training, replayed, config.data, batch_size, seed)
+    loader, order = training_loader(training, parts["replayed"], config.data, batch_size, seed)
     validating = validation_loader(validation, config.data, batch_size) if validation else None
     try:
         run.mkdir(parents=True, exist_ok=True)
@@ -256,9 +244,7 @@ def train(config: TrainingConfig, run: Path, resume: bool = False) -> Path:
             save_config(config, run / "config.yaml")
             save_images(run, parts)
             logger.info("%d training and %d validation pairs (%s)", len(training), len(validation), config.data.split)
-            judged_by = {**validated_by, config.data.replay_pairs: base_test}
-            judged_by[config.data.pairs] = [*judged_by.get(config.data.pairs, []), *test]
-            for remark in filter(None, (warn_of_learnt(config, judged_by), _assumed_lens(training, config.data))):
+            for remark in filter(None, (warn_of_learnt(config, parts), _assumed_lens(training, config.data))):
                 logger.warning("%s", remark)
         own = all(is_training_camera(pair, config.data) for pair in validation)
         protocol = validation_protocol(config.data.camera_height, config.data.camera_width, own)
@@ -273,10 +259,9 @@ def train(config: TrainingConfig, run: Path, resume: bool = False) -> Path:
             if metrics:
                 told = ", ".join(f"{name} {value:.4f}" for name, value in metrics.items())
                 logger.info("%s epoch: validation %s", config.optimiser.kept_epoch, told)
-            before = ", perhaps learnt by the network it began from" if has_learnt_validation else ""
-            save_checkpoint(
-                module.network, build_contract(config, metrics, protocol, f"validation split{before}"), model
-            )
+            learnt = warn_of_learnt(config, {"validation": validation})
+            images = f"validation split{', perhaps learnt by the network it began from' if learnt else ''}"
+            save_checkpoint(module.network, build_contract(config, metrics, protocol, images), model)
         return model
     except SystemExit as error:
         # pytorch-lightning turns Ctrl-C into an exit with status 1.

@@ -91,6 +91,21 @@ def pairs_and_test_pairs(config: DataConfig, seed: int) -> tuple[list[Pair], lis
     return split_pairs(pairs, config.split, config.test_share, seed) if config.test_share else (pairs, [])
 
 
+def parts_of_run(config: DataConfig, seed: int) -> dict[str, list[Pair]]:
+    """The pairs of a run by what becomes of them: ``training``, ``replayed``, ``validation``, ``test``, ``base test``.
+
+    Raises:
+        PairsError: A file cannot be used, a side would be empty, or what is trained on is held apart as well.
+    """
+    training, validation = training_and_validation_pairs(config, seed)
+    _, test = pairs_and_test_pairs(config, seed)
+    replayed, base_test = replayed_and_test_pairs(config, seed)
+    refuse_overlap([*training, *replayed], [*validation, *test, *base_test])
+    return {
+        "training": training, "replayed": replayed, "validation": validation, "test": test, "base test": base_test,
+    }  # fmt: skip
+
+
 def refuse_overlap(trained_on: Sequence[Pair], held_apart: Sequence[Pair]) -> None:
     """Refuse to judge by what is trained on.
 

@@ -131,7 +131,7 @@ def test_a_run_that_names_itself_as_where_it_began_is_looked_at_once(trained, mo
     config = load_config(trained / "config.yaml", [f"init={trained / 'model.safetensors'}"])
     monkeypatch.setattr(run_images, "load_config", lambda *_: config)
     apart = held_apart_pairs(trained / "config.yaml")
-    assert run_images.warn_of_learnt(config, {"pairs.csv": apart}) == ""
+    assert run_images.warn_of_learnt(config, {"validation": apart}) == ""
 
 
 def test_a_network_that_has_learnt_what_is_held_apart_is_named(trained, pairs_csv, tmp_path):
