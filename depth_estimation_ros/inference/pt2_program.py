@@ -83,13 +83,18 @@ def _is_arithmetic(text: str) -> bool:
 
 def _is_plain(node: ast.AST) -> bool:
     if isinstance(node, ast.Call):
-        if isinstance(node.func, ast.Attribute):  # in a guard: L['image'].size()
-            return node.func.attr in _OF_TENSORS
-        return isinstance(node.func, ast.Name) and node.func.id in _FUNCTIONS
+        # In a guard: L['image'].size()
+        is_method = isinstance(node.func, ast.Attribute) and _is_plain(node.func)
+        return is_method or (isinstance(node.func, ast.Name) and node.func.id in _FUNCTIONS)
     if isinstance(node, ast.Name):
-        return node.id in _FUNCTIONS | _CONSTANTS | {"L"} or re.fullmatch(r"[a-z]+\d+", node.id) is not None
+        return (
+            node.id in _FUNCTIONS | _CONSTANTS | {"L", "math", "torch"}
+            or re.fullmatch(r"[a-z]+\d+", node.id) is not None
+        )
     if isinstance(node, ast.Attribute):
-        return node.attr in _OF_TENSORS
+        of = node.value.id if isinstance(node.value, ast.Name) else ""
+        is_function = (of == "torch" and node.attr.startswith("sym_")) or (of == "math" and node.attr.isalnum())
+        return is_function or node.attr in _OF_TENSORS
     if isinstance(node, ast.Constant):
         return not isinstance(node.value, str) or re.fullmatch(r"\w+", node.value) is not None
     return isinstance(node, _NODES)

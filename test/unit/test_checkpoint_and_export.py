@@ -60,6 +60,13 @@ def test_a_checkpoint_comes_back_as_it_was(checkpoint):
     assert all(torch.equal(actual[name], expected[name]) for name in expected)
 
 
+def test_the_bundled_network_becomes_a_program_that_is_taken(tmp_path):
+    """Its padding makes torch.export write guards, which others have none of."""
+    export_checkpoint(find_checkpoint("default"), tmp_path / "default.pt2")
+    answer = load_predictor(tmp_path / "default.pt2", device="cpu").predict(np.zeros((240, 320, 3), np.uint8))
+    assert np.isfinite(answer.depth_m).all()
+
+
 def test_the_revision_is_that_of_this_code_and_not_of_a_repository_around_it(tmp_path, monkeypatch):
     def git(*arguments: str) -> str:
         identity = ("-c", "user.name=a", "-c", "user.email=a@b")

@@ -260,10 +260,18 @@ def test_a_function_that_is_no_operator_is_never_looked_up(tmp_path, target):
         load_predictor(mined_program(tmp_path, mine), device="cpu")
 
 
-@pytest.mark.parametrize("guard", ["L['image'].size()[2] >= 64", "4 <= L['image'].shape[3] and s1 != 0"])
+@pytest.mark.parametrize(
+    "guard",
+    [
+        "L['image'].size()[2] >= 64",
+        "4 <= L['image'].shape[3] and s1 != 0",
+        "torch.sym_max(1, L['image'].size()[3] // 4) < math.floor(L['image'].size()[2] / 4)",
+    ],
+)
 def test_guards_of_sizes_are_plain(guard):
     assert foreign_part({"guards_code": [guard]}) is None
-    assert foreign_part({"guards_code": [guard, f"{guard} or exit()"]}) is not None
+    for worse in ("exit()", "torch.hub.load(L)", "math.__loader__", "torch.load('x')", "L.__class__"):
+        assert foreign_part({"guards_code": [guard, f"{guard} or {worse}"]}) is not None
 
 
 @pytest.mark.parametrize("place", ["data/sample_inputs/model.pt", "data/weights/weight_0"])
