@@ -67,8 +67,8 @@ class _Beams:
         directions: (h, w, 3) rays of one metre of depth, in the z-up frame.
         beam: (h, w) the beam in whose direction each ray goes.
         forward_rad: The bearing at which the camera looks; `first_rad` counts from there.
-        sees_far: (n,) bool: sees floor about as far as most do. The lower corners of a pitched camera's picture see
-            near floor only, which says nothing of what lies behind.
+        sees_far: (n,) bool: sees floor about as far as most do, from no farther beside than :data:`MOST_BESIDE_M`. The
+            lower corners of a pitched camera's picture see near floor only, which says nothing of what lies behind.
     """
 
     directions: np.ndarray
@@ -137,8 +137,6 @@ def depth_to_scan(
     # Rays that meet something say nothing of what lies behind it, in whichever beam the thing itself stands.
     meets = (np.bincount(beams.beam[suspects.shown], minlength=count) > 0) | suspects.covered
     free = beams.sees_far & ~meets & (known > 0) & (known >= FREE_SHARE * knowable)
-    bearing_rad = beams.forward_rad + beams.first_rad + beams.increment_rad * np.arange(count)
-    free &= np.abs(pose.x_m * np.sin(bearing_rad) - pose.y_m * np.cos(bearing_rad)) <= MOST_BESIDE_M
     ranges_m[hidden | (~stands & ~free)] = np.nan
     ranges_m[beams.beam[too_near]] = -np.inf
     return Scan(beams.forward_rad + beams.first_rad, beams.increment_rad, ranges_m.astype(np.float32))
@@ -241,6 +239,8 @@ def _plan_beams(
     highest = np.full(count, -np.inf)
     np.maximum.at(highest, beam, slope)
     sees_far = highest >= FAR_RATIO * min(0.0, float(np.median(highest))) - FAR_SLOPE
+    beams_rad = forward_rad + first_rad + increment_rad * np.arange(count)
+    sees_far &= np.abs(place_m[0] * np.sin(beams_rad) - place_m[1] * np.cos(beams_rad)) <= MOST_BESIDE_M
     return _Beams(directions, beam, forward_rad, float(first_rad), float(increment_rad), sees_far)
 
 

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from depth_estimation_ros.allocator import keep_freed_buffers
-from depth_estimation_ros.transport import provide_transport_profile
+from depth_estimation_ros.transport import is_fast_dds, provide_transport_profile
 
 if TYPE_CHECKING:
     from rclpy.task import Future
@@ -98,7 +98,7 @@ def _serve(make_node: Callable[[], DepthNode], args: list[str] | None, stop: Fut
         logging.getLogger(__package__).addHandler(_RosLogHandler(node.get_logger()))
         is_debugged = node.get_logger().is_enabled_for(LoggingSeverity.DEBUG)
         logging.getLogger(__package__).setLevel(logging.DEBUG if is_debugged else logging.INFO)
-        if transport_remark is not None and "fastrtps" in rclpy.get_rmw_implementation_identifier():
+        if transport_remark is not None and is_fast_dds(rclpy.get_rmw_implementation_identifier()):
             node.get_logger().warning(transport_remark)
         executor = SingleThreadedExecutor()
         executor.add_node(node)

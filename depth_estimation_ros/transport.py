@@ -143,6 +143,11 @@ def users_choice(environment: Mapping[str, str] = os.environ) -> str | None:
     return next((name for name in USERS_VARIABLES if environment.get(name)), files[0] if files else None)
 
 
+def is_fast_dds(rmw: str) -> bool:
+    """Whether a middleware's identifier is one of Fast DDS's, such as ``rmw_fastrtps_cpp``."""
+    return "fastrtps" in rmw
+
+
 def provide_transport_profile(
     environment: MutableMapping[str, str] = os.environ, shared_memory: Path = SHARED_MEMORY
 ) -> str | None:

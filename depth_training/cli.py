@@ -85,8 +85,11 @@ def train(
 
     # The paths are set apart from the list: they may hold what YAML takes for its own.
     given = [*(overrides or []), *(["data.pairs=given"] if data else [])]
-    init = init or load_config(preset, given).init  # a run's config.yaml, taken as a preset, names its own
-    config = initialisation.resolve_config(preset, given, init) if init else load_config(preset, given)
+    if not init:
+        config = load_config(preset, given)
+        init = config.init  # a run's config.yaml, taken as a preset, names its own
+    if init:
+        config = initialisation.resolve_config(preset, given, init)
     if output.joinpath("last.ckpt").exists() and not resume:
         raise ConfigError(f"{output} already holds a run: add --resume to go on with it, or give another --output")
     if data:

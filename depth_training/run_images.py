@@ -74,9 +74,12 @@ def warn_of_learnt(config: TrainingConfig, parts: Mapping[str, Sequence[Pair]]) 
     Returns:
         A sentence; empty where there are none, or where they are new to that network as far as can be known.
     """
+    if not config.init:
+        return ""
     data = config.data
     listed_by = {"validation": data.validation_pairs or data.pairs, "test": data.pairs, "base test": data.replay_pairs}
-    held = _images(_table(parts), list(listed_by))
+    held_parts = {part: parts[part] for part in listed_by if parts.get(part)}
+    held = _images(_table(held_parts), list(held_parts))
     name, seen = config.init, set()
     while held and name and name not in seen:
         seen.add(name)
@@ -87,7 +90,7 @@ def warn_of_learnt(config: TrainingConfig, parts: Mapping[str, Sequence[Pair]]) 
         folder = checkpoint.parent
         if not (folder / FILE).is_file():  # a bundled network's, which stayed where it was trained
             learnt = load_checkpoint(checkpoint)[1].training_data
-            files = [csv for part, csv in listed_by.items() if parts.get(part)]
+            files = [listed_by[part] for part in held_parts]
             same = [csv for csv in files if learnt.startswith(f"{short_name(csv)},")]
             if same:
                 return f"{name} was trained on images of {same[0]}, perhaps on those held apart here: {REMEDY}"

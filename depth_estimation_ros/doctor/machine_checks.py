@@ -12,6 +12,7 @@ from depth_estimation_ros.transport import (
     NEW_VARIABLE,
     OLD_VARIABLE,
     SHARED_MEMORY,
+    is_fast_dds,
     size_segment,
     users_choice,
 )
@@ -44,7 +45,7 @@ class ModelFacts:
 
 def check_transport(rmw: str, environment: Mapping[str, str], shared_memory: Path = SHARED_MEMORY) -> list[Finding]:
     """What the node sends passes through the middleware of this shell's environment."""
-    if "fastrtps" not in rmw:
+    if not is_fast_dds(rmw):
         return [Finding("OK", f"middleware {rmw}: it needs no profile of ours")]
     for name in (OLD_VARIABLE, NEW_VARIABLE):
         if environment.get(name) and not Path(environment[name]).is_file():

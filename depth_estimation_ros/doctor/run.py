@@ -30,6 +30,7 @@ from depth_estimation_ros.inference.predictor import load_predictor
 from depth_estimation_ros.parameter_rule import ParameterError
 from depth_estimation_ros.parameters import RULES
 from depth_estimation_ros.topics import sibling_camera_info
+from depth_estimation_ros.transport import is_fast_dds
 
 if TYPE_CHECKING:
     from rclpy.node import Node
@@ -186,7 +187,7 @@ def examine_camera(
     frame = None if image.encoding is None else parameters["optical_frame"] or image.frame_id
     return image, [
         *check_publishers(image),
-        *check_images(image, "fastrtps" in rclpy.get_rmw_implementation_identifier()),
+        *check_images(image, is_fast_dds(rclpy.get_rmw_implementation_identifier())),
         *check_encoding(image),
         *check_calibration(calibration),
         *check_transforms(TransformFacts(collector.edges, frame, options.base)),

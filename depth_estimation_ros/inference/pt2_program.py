@@ -25,7 +25,7 @@ _FUNCTIONS = {
     "RShift", "Rational", "RoundDecimal", "RoundToInt", "StrictGreaterThan", "StrictLessThan", "Symbol", "ToFloat",
     "TruncToFloat", "TruncToInt", "Unequality", "Where", "ceiling", "floor",
 }  # fmt: skip
-_CONSTANTS = {"true", "false", "oo", "zoo", "nan", "int_oo"}
+_NAMES = _FUNCTIONS | {"true", "false", "oo", "zoo", "nan", "int_oo", "L", "math", "torch"}
 _OF_TENSORS = {
     "device", "dim", "dtype", "item", "layout", "ndim", "numel", "shape", "size", "storage_offset", "stride",
 }  # fmt: skip
@@ -87,10 +87,7 @@ def _is_plain(node: ast.AST) -> bool:
         is_method = isinstance(node.func, ast.Attribute) and _is_plain(node.func)
         return is_method or (isinstance(node.func, ast.Name) and node.func.id in _FUNCTIONS)
     if isinstance(node, ast.Name):
-        return (
-            node.id in _FUNCTIONS | _CONSTANTS | {"L", "math", "torch"}
-            or re.fullmatch(r"[a-z]+\d+", node.id) is not None
-        )
+        return node.id in _NAMES or re.fullmatch(r"[a-z]+\d+", node.id) is not None
     if isinstance(node, ast.Attribute):
         of = node.value.id if isinstance(node.value, ast.Name) else ""
         is_function = (of == "torch" and node.attr.startswith("sym_")) or (of == "math" and node.attr.isalnum())
