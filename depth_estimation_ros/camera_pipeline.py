@@ -68,10 +68,18 @@ class Estimate:
 
     @cached_property
     def suspected_m(self) -> np.ndarray:
-        """`depth_m` before pixels of little confidence were left out, (h, w) float32."""
-        if self.parameters.min_confidence == 0:
+        """`depth_m` before pixels of little confidence and near ones were left out, (h, w) float32 without -Inf."""
+        if self.parameters.min_confidence == 0 and self.parameters.min_range == 0:
             return self.depth_m
-        return mark_invalid(self.prediction.depth_m, self.view.valid_mask, self.parameters)
+        all_near = replace(self.parameters, min_range=0.0)
+        return mark_invalid(self.prediction.depth_m, self.view.valid_mask, all_near)
+
+    @cached_property
+    def scanned_m(self) -> np.ndarray:
+        """`surfaces_m` before near pixels were left out: floor before the camera is no obstacle, however near."""
+        if self.parameters.min_range == 0:
+            return self.surfaces_m
+        return np.where(np.isnan(self.surfaces_m), np.float32(np.nan), self.suspected_m)
 
     @cached_property
     def output_depth_m(self) -> np.ndarray:

@@ -37,7 +37,7 @@ class Band:
 
     Attributes:
         min_height_m, max_height_m: Above the floor.
-        min_range_m, max_range_m: The limits by which depth was marked -Inf and +Inf; also those of the scan.
+        min_range_m, max_range_m: Of the scan; by the second, depth was marked +Inf.
     """
 
     min_height_m: float
@@ -100,7 +100,8 @@ def depth_to_scan(
     """Look for the nearest point of the band along every bearing.
 
     Args:
-        depth_m: (h, w) float32 z-depth in metres; NaN unknown, +Inf beyond max_range_m, -Inf nearer than min_range_m.
+        depth_m: (h, w) float32 z-depth in metres; NaN unknown, +Inf beyond max_range_m. What is nearer than min_range_m
+            is as it was measured, so that floor is told from things there as elsewhere.
         k: (3, 3) intrinsics of the depth image, in pixels.
         pose: The camera in the z-up frame of the scan.
         band: Heights and ranges.
@@ -111,7 +112,8 @@ def depth_to_scan(
         One beam per column of the image or a little more. A beam is +Inf where nothing in view stands in the band and
         at least half of the pixels that could show it do; the view may end before max_range_m. It is NaN where too
         little is known: a range says that nothing stands before it, and whoever clears a map by it relies on that.
-        A beam with the camera more than :data:`MOST_BESIDE_M` beside it is not known to be free.
+        A beam with the camera more than :data:`MOST_BESIDE_M` beside it is not known to be free. It is -Inf where its
+        nearest thing is nearer than min_range_m.
     """
     beams = _plan_beams(
         depth_m.shape, tuple(k.ravel()), tuple(pose.rotation.ravel()), (pose.x_m, pose.y_m), band.min_range_m
@@ -131,14 +133,12 @@ def depth_to_scan(
 
     could_show = _crosses(pose.height_m, pose.height_m + band.max_range_m * rise, band)
     shows = _crosses(pose.height_m, end_m, band)
-    too_near = (depth_m == -np.inf) & _crosses(pose.height_m, pose.height_m + band.min_range_m * rise, band)
     known = np.bincount(beams.beam[shows], minlength=count)
     knowable = np.bincount(beams.beam[could_show], minlength=count)
     # Rays that meet something say nothing of what lies behind it, in whichever beam the thing itself stands.
     meets = (np.bincount(beams.beam[suspects.shown], minlength=count) > 0) | suspects.covered
     free = beams.sees_far & ~meets & (known > 0) & (known >= FREE_SHARE * knowable)
     ranges_m[hidden | (~stands & ~free)] = np.nan
-    ranges_m[beams.beam[too_near]] = -np.inf
     return Scan(beams.forward_rad + beams.first_rad, beams.increment_rad, ranges_m.astype(np.float32))
 
 

@@ -82,7 +82,7 @@ def _scan(estimate: Estimate, header: Header, parameters: Parameters) -> LaserSc
     if estimate.view.k_network is None or estimate.camera_pose is None:
         return None
     band = Band(parameters.scan_min_height, parameters.scan_max_height, parameters.min_range, parameters.max_range)
-    scan = depth_to_scan(estimate.surfaces_m, estimate.view.k_network, estimate.camera_pose, band, estimate.suspected_m)
+    scan = depth_to_scan(estimate.scanned_m, estimate.view.k_network, estimate.camera_pose, band, estimate.suspected_m)
     return scan_message(scan, band, Header(stamp=header.stamp, frame_id=estimate.camera_pose.frame_id))
 
 

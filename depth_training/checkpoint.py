@@ -88,7 +88,7 @@ def build_contract(
         decoder=f"{blocks}, widths {'/'.join(map(str, network.widths))}, {network.head} head",
         licence=LICENCE,
         git_revision=git_revision(),
-        training_data=_describe_data(config),
+        training_data=describe_data(config),
         metrics={"protocol": protocol.describe(), "images": images, **validation_metrics} if validation_metrics else {},
         input=InputContract(
             name="image",
@@ -129,7 +129,8 @@ def short_name(path: str) -> str:
     return "/".join(Path(path).parts[-2:])
 
 
-def _describe_data(config: TrainingConfig) -> str:
+def describe_data(config: TrainingConfig) -> str:
+    """What a run learns from, as the contract of its model says it."""
     data = config.data
     replayed = f", {short_name(data.replay_pairs)} replayed" if data.replay_pairs else ""
     origin = f", from {short_name(config.init)}" if config.init else ""

@@ -13,7 +13,7 @@ import torch
 
 from depth_estimation_ros.inference.contract import ModelContract
 from depth_estimation_ros.inference.predictor import Predictor
-from depth_training.checkpoint import Network, NetworkBackend, load_checkpoint, save_checkpoint
+from depth_training.checkpoint import Network, NetworkBackend, describe_data, load_checkpoint, save_checkpoint
 from depth_training.confidence import ONE_SIGMA_SHARE, errors_in_sigmas, fit_sigma_factor, known_pixels
 from depth_training.config import load_config
 from depth_training.data.pairs import Pair, read_pair
@@ -22,7 +22,7 @@ from depth_training.evaluation import Camera, camera_of, predict_at_image_size
 from depth_training.network.depth_network import ConfidenceHead
 from depth_training.network.ensemble import NetworkEnsemble
 from depth_training.protocols import validation_protocol
-from depth_training.run_images import warn_of_learnt
+from depth_training.run_images import refuse_changed_images, warn_of_learnt
 
 TOLERANCE = 0.01  # a factor nearer to 1 than this moves the coverage by less than half a percent
 MOST_ROUNDS = 4
@@ -34,20 +34,30 @@ class CalibrationError(ValueError):
     """A confidence that cannot be calibrated; the message says why and what to do."""
 
 
-def held_apart_pairs(config_file: Path) -> list[Pair]:
-    """List the pairs that a run held apart from training, from the ``config.yaml`` in its folder.
+def held_apart_pairs(checkpoint: Path) -> list[Pair]:
+    """List the pairs that a run held apart from training, from the ``config.yaml`` beside its checkpoint.
 
     Raises:
         ConfigError: Not the settings of a run.
         PairsError: The run's pairs are not there.
-        CalibrationError: No such file, or the run held none apart.
+        CheckpointError: The checkpoint cannot be used.
+        CalibrationError: No such file, the checkpoint is not that run's, or the run held none apart.
+        RunError: The pairs file has changed since, so that others would be held apart now.
     """
+    config_file = checkpoint.parent / "config.yaml"
     if not config_file.is_file():
         raise CalibrationError(f"{config_file} does not exist, to say what the run held apart: give --pairs")
     config = load_config(config_file, [])
+    learnt = load_checkpoint(checkpoint)[1].training_data
+    if learnt != describe_data(config):  # of several runs' networks each may have learnt what another held apart
+        raise CalibrationError(
+            f"{checkpoint} was trained on {learnt}, {config_file} says {describe_data(config)}: it is not that run's, "
+            "so what it never saw is not known; give --pairs"
+        )
     apart = training_and_validation_pairs(config.data, config.optimiser.seed)[1]
     if not apart:
         raise CalibrationError(f"the run of {config_file} held no pairs apart (data.validation_share=0): give --pairs")
+    refuse_changed_images(config_file.parent, {"validation": apart}, "give others by --pairs")
     if learnt_before := warn_of_learnt(config, {"validation": apart}):
         logger.warning("%s", learnt_before)
     return apart

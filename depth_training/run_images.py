@@ -46,8 +46,13 @@ def save_images(run: Path, parts: Mapping[str, Sequence[Pair]]) -> None:
     write_whole(run / FILE, _table(parts).to_csv(index=False))
 
 
-def refuse_changed_images(run: Path, parts: Mapping[str, Sequence[Pair]]) -> None:
+def refuse_changed_images(run: Path, parts: Mapping[str, Sequence[Pair]], otherwise: str) -> None:
     """Refuse to go on with other images than a run was begun with, or with the same ones in other parts.
+
+    Args:
+        run: Folder of the run.
+        parts: Pairs by what becomes of them; parts that are not given are not compared.
+        otherwise: What to do in place of giving the run its own pairs back, for the message.
 
     Raises:
         RunError: They are not those of its ``images.csv``; a run that was begun before there was such a file passes.
@@ -60,7 +65,7 @@ def refuse_changed_images(run: Path, parts: Mapping[str, Sequence[Pair]]) -> Non
         if before != now:
             raise RunError(
                 f"{run} was begun with {len(before)} {part} images, now there are {len(now)}, and {len(before ^ now)} "
-                "are in one of the two alone: go on with the pairs file it had, or give another --output"
+                f"are in one of the two alone: go on with the pairs file it had, or {otherwise}"
             )
 
 

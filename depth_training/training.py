@@ -234,7 +234,7 @@ def train(config: TrainingConfig, run: Path, resume: bool = False) -> Path:
     parts = parts_of_run(config.data, seed)
     training, validation = parts["training"], parts["validation"]
     if is_resumed:
-        refuse_changed_images(run, parts)
+        refuse_changed_images(run, parts, "give another --output")
     loader, order = training_loader(training, parts["replayed"], config.data, batch_size, seed)
     validating = validation_loader(validation, config.data, batch_size) if validation else None
     try:

@@ -23,7 +23,7 @@ class ScanFacts:
         other_publishers: Nodes that publish it, the depth node apart.
         mounting: The parameter by which the node knows where the camera stands; empty where it does not.
         scan_count: Scans that came while images did; None where images did not come.
-        known_share: Of all their beams, the share that is not NaN.
+        known_share: Of all their beams, the share that is a range or free.
         frame_id: Of the last one; empty where none came.
         camera_frame: frame_id of the images.
         edges: tf by child frame; None where its messages' package is not installed.
@@ -62,7 +62,7 @@ def check_scan(facts: ScanFacts) -> list[Finding]:
         return [Finding("ERROR", f"images come, and no scan comes on {facts.topic}", remedy)]
     findings = _check_frame(facts)
     if facts.known_share < LEAST_KNOWN_SHARE:
-        sentence = f"{1 - facts.known_share:.0%} of the beams on {facts.topic} are unknown (NaN)"
+        sentence = f"{1 - facts.known_share:.0%} of the beams on {facts.topic} are unknown (NaN, or -Inf nearer than min_range)"
         remedy = (
             f"correct {facts.mounting}: by these the camera hardly sees between scan.min_height and scan.max_height"
         )

@@ -38,7 +38,7 @@ class ScanListener:
             other_publishers=self._others,
             mounting=self._mounting,
             scan_count=None if image.encoding is None else len(self._scans),
-            known_share=float(np.mean(~np.isnan(np.concatenate(ranges_m)))) if ranges_m else 0.0,
+            known_share=float(np.mean(np.concatenate(ranges_m) > 0)) if ranges_m else 0.0,
             frame_id=self._scans[-1].header.frame_id if self._scans else "",
             camera_frame=self._optical_frame or image.frame_id,
             edges=self._collector.edges,

@@ -211,7 +211,7 @@ def _calibration_pairs(pairs: Path | None, checkpoint: Path, limit: int | None) 
     from depth_training.confidence_calibration import held_apart_pairs
     from depth_training.evaluation import evenly_spread
 
-    return evenly_spread(read_pairs(pairs) if pairs else held_apart_pairs(checkpoint.parent / "config.yaml"), limit)
+    return evenly_spread(read_pairs(pairs) if pairs else held_apart_pairs(checkpoint), limit)
 
 
 def register(app: Any) -> None:

@@ -111,3 +111,15 @@ def test_little_confidence_leaves_no_points():
     np.testing.assert_array_equal(estimate.suspected_m, build("depth/points")[1].depth_m)  # for the scan's freedom
     cloud, _ = build("depth/points", sigma=0.1, min_confidence=0.5)
     assert np.isfinite(points_of(cloud)).any()
+
+
+def test_the_scan_is_made_of_near_depth_too():
+    """What of it is floor and what a thing is for its height to say; the other outputs leave it out."""
+    _, estimate = build("depth/points", min_range=3.0)
+    _, whole = build("depth/points")
+    near = np.isneginf(estimate.depth_m)
+    assert near.any()
+    np.testing.assert_array_equal(estimate.scanned_m, whole.surfaces_m)
+    np.testing.assert_array_equal(estimate.suspected_m, whole.depth_m)
+    _, doubtful = build("depth/points", min_range=3.0, sigma=0.5, min_confidence=0.5)
+    assert np.isnan(doubtful.scanned_m).all()

@@ -130,7 +130,7 @@ def test_a_run_that_names_itself_as_where_it_began_is_looked_at_once(trained, mo
     """As `--init model.safetensors` in a run's own folder once left it in config.yaml."""
     config = load_config(trained / "config.yaml", [f"init={trained / 'model.safetensors'}"])
     monkeypatch.setattr(run_images, "load_config", lambda *_: config)
-    apart = held_apart_pairs(trained / "config.yaml")
+    apart = held_apart_pairs(trained / "model.safetensors")
     assert run_images.warn_of_learnt(config, {"validation": apart}) == ""
 
 
@@ -142,8 +142,8 @@ def test_a_network_that_has_learnt_what_is_held_apart_is_named(trained, pairs_cs
         result = run(*arguments, "--output", run_folder, f"optimiser.seed={seed}", "optimiser.epochs=1")
         assert result.returncode == 0, result.stdout + result.stderr
         remark = re.search(r"was trained on (\d+) of the (\d+) images that are held apart here", result.stdout)
-        apart = {pair.image for pair in held_apart_pairs(run_folder / "config.yaml")}
-        known = apart - {pair.image for pair in held_apart_pairs(trained / "config.yaml")}
+        apart = {pair.image for pair in held_apart_pairs(run_folder / "model.safetensors")}
+        known = apart - {pair.image for pair in held_apart_pairs(trained / "model.safetensors")}
         assert bool(remark) == bool(known) == told
         assert not told or (int(remark[1]), int(remark[2])) == (len(known), len(apart))
         images = open_model(str(run_folder / "model.safetensors")).contract.metrics["images"]
@@ -191,7 +191,7 @@ def test_the_confidence_is_calibrated_on_what_the_run_held_apart(trained, tmp_pa
     result = run("calibrate-confidence", trained / "model.safetensors", "--output", tmp_path / "c.safetensors")
     assert result.returncode == 0, result.stdout + result.stderr
     assert "c.safetensors: sigma x " in result.stdout
-    apart = held_apart_pairs(trained / "config.yaml")
+    apart = held_apart_pairs(trained / "model.safetensors")
     assert 0 < len(apart) < 12
     rows = pd.DataFrame(evaluate_pairs(open_model(str(tmp_path / "c.safetensors")), apart, Camera(518.8579, 519.4696)))
     assert rows["coverage_1_sigma"].mean() == pytest.approx(0.683, abs=0.02)

@@ -216,16 +216,32 @@ def test_what_cannot_be_calibrated_says_so(tmp_path, pairs):
 
 
 def test_the_held_apart_pairs_are_the_runs_own(tmp_path, pairs):
-    csv = pairs[0].image.parent / "pairs.csv"
-    save_config(TrainingConfig(data=DataConfig(pairs=str(csv), validation_share=0.3)), tmp_path / "config.yaml")
-    apart = held_apart_pairs(tmp_path / "config.yaml")
+    csv = tmp_path / "pairs.csv"
+    listed = [f"{p.image},{p.depth},{p.index}" for p in pairs]
+    csv.write_text("\n".join(["image,depth,nyu_index", *listed]))
+    config = TrainingConfig(network=network_config(True), data=DataConfig(pairs=str(csv), validation_share=0.3))
+    model = save_checkpoint(DepthNetwork(config.network), build_contract(config, {}), tmp_path / "model.safetensors")
+    save_config(config, tmp_path / "config.yaml")
+    apart = held_apart_pairs(model)
     assert len(apart) == 1
     assert apart[0] in pairs
+
+    save_images(tmp_path, {"training": [pair for pair in pairs if pair not in apart], "validation": apart})
+    assert held_apart_pairs(model) == apart
+    others = [pair for pair in pairs if pair not in apart]
+    csv.write_text("\n".join(["image,depth,nyu_index", *(f"{p.image},{p.depth},{p.index}" for p in others)]))
+    with pytest.raises(RunError, match=r"begun with 1 validation images.*give others by --pairs"):
+        held_apart_pairs(model)
+    csv.write_text("\n".join(["image,depth,nyu_index", *listed]))
+
+    joined = join_checkpoints([model, model], tmp_path / "both.safetensors")
+    with pytest.raises(CalibrationError, match=r"both\.safetensors was trained on 2 x .*give --pairs"):
+        held_apart_pairs(joined)
     with pytest.raises(ValueError, match="does not exist"):
-        held_apart_pairs(tmp_path / "none.yaml")
-    save_config(TrainingConfig(data=DataConfig(pairs=str(csv), validation_share=0.0)), tmp_path / "config.yaml")
+        held_apart_pairs(tmp_path / "elsewhere" / "model.safetensors")
+    save_config(dataclasses.replace(config, data=DataConfig(pairs=str(csv), validation_share=0.0)), tmp_path / "config.yaml")
     with pytest.raises(CalibrationError, match=r"held no pairs apart \(data.validation_share=0\): give --pairs"):
-        held_apart_pairs(tmp_path / "config.yaml")
+        held_apart_pairs(model)
 
 
 @pytest.mark.parametrize("confidence", [True, False])

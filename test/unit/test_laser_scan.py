@@ -123,12 +123,28 @@ def test_unknown_pixels_are_unknown_beams_and_too_near_ones_say_so():
     depth_m = depth_of_planes(pose, [FLOOR])
     depth_m[:, :40] = np.nan
     depth_m[:50, 40:80] = np.nan  # less than half of these columns
-    depth_m[60, 120] = -np.inf
+    depth_m[60, 120] = 0.15
     scan = depth_to_scan(depth_m, K, pose, Band(0.1, 0.8, 0.2, 10.0))
     column = np.tan(-bearings(scan)) * 130 + 79.5
     assert np.isnan(scan.ranges_m[column < 39]).all()
     assert np.isposinf(scan.ranges_m[(column > 41) & (column < 119)]).all()
     assert np.isneginf(scan.ranges_m[np.abs(column - 120).argmin()])
+
+
+@pytest.mark.parametrize(("height_m", "pitch_deg", "min_range_m"), [(0.3, 20, 0.5), (0.3, 10, 0.5), (0.5, 30, 0.6)])
+def test_floor_nearer_than_the_least_range_is_no_obstacle(height_m, pitch_deg, min_range_m):
+    """The camera stands within the band, as most robots' do."""
+    pose, cut = pose_over_floor(height_m, pitch_deg, "foot"), Band(0.15, 1.6, min_range_m, 10.0)
+    depth_m = depth_of_planes(pose, [FLOOR, wall(0, 1.2)])
+    assert (depth_m < min_range_m).any()
+    expected = depth_to_scan(depth_m, K, pose, Band(0.15, 1.6, 0.0, 10.0)).ranges_m
+    assert np.isfinite(expected).sum() > 60
+    np.testing.assert_array_equal(depth_to_scan(depth_m, K, pose, cut).ranges_m, expected)
+    post = world_rays(pose.rotation)[..., 1] > 0.3  # everything left of a bearing, half way to the least range
+    near = depth_to_scan(np.where(post, np.minimum(depth_m, min_range_m / 2), depth_m), K, pose, cut).ranges_m
+    assert np.isneginf(near).sum() >= 6
+    assert not (near[-10:] > 0).any()
+    np.testing.assert_array_equal(near[:60], expected[:60])
 
 
 @pytest.mark.parametrize("pitch_deg", [0.0, 10.0])
