@@ -33,5 +33,7 @@ RUN . "/opt/ros/${ROS_DISTRO}/setup.sh" \
 RUN . install/setup.sh \
     && python3 -c "from depth_estimation_ros.inference.predictor import load_predictor; load_predictor().warm_up(240, 320)"
 
+# `ros2 launch` passes this one on to the node, and SIGTERM not.
+STOPSIGNAL SIGINT
 ENTRYPOINT ["/ros2_ws/src/depth_estimation_ros/docker/entrypoint.sh"]
 CMD ["ros2", "launch", "depth_estimation_ros", "depth.launch.py"]

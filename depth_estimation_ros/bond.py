@@ -11,7 +11,7 @@ def form_bond(node: Node) -> Any | None:
     """Start a bond on `bond` under the node's name, as nav2's manager expects of an active node.
 
     Returns:
-        A bondpy.bondpy.Bond, or None where bondpy is not installed (it came to ROS 2 after Humble).
+        A bondpy.bondpy.Bond, or None where bondpy is not installed.
     """
     try:
         from bondpy.bondpy import Bond

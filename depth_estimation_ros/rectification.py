@@ -134,7 +134,9 @@ def rectification_maps(
     source_size = area_size(image_size, (k[1, 1] / k_network[1, 1], k[0, 0] / k_network[0, 0]))
     k_source = resize_intrinsics(k, image_size, source_size)
     build = cv2.fisheye.initUndistortRectifyMap if distortion_model == "equidistant" else cv2.initUndistortRectifyMap
-    map_x, map_y = build(k_source, d, r, k_network, network_size[::-1], cv2.CV_32FC1)
+    # OpenCV takes certain counts of terms, and without distortion there may be any.
+    terms = d if is_distorted(distortion_model, d) else np.zeros(4)
+    map_x, map_y = build(k_source, terms, r, k_network, network_size[::-1], cv2.CV_32FC1)
     height, width = source_size
     inside = (map_x >= -0.5) & (map_x <= width - 0.5) & (map_y >= -0.5) & (map_y <= height - 0.5)
     radius = _ray_radius(k_network, r, network_size)

@@ -76,7 +76,7 @@ def frame_from_depth(estimate_m: np.ndarray, reference_m: np.ndarray) -> FrameRa
     if abs(w * height / (h * width) - 1) > ASPECT_TOLERANCE:
         raise ScaleError(
             f"the reference is {width}x{height} and the depth {w}x{h}, which cannot be the same view: give depth that "
-            "is registered to the colour camera"
+            "is registered to the colour camera, and set output_size to camera where the model's size is fixed"
         )
     rows = ((np.arange(h) + 0.5) * height / h).astype(np.intp)
     columns = ((np.arange(w) + 0.5) * width / w).astype(np.intp)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -54,4 +55,9 @@ def sibling_camera_info(image_topic: str) -> str:
 
 
 def _is_remapped(node: Node, topic: str) -> bool:
-    return node.resolve_topic_name(topic) != node.resolve_topic_name(topic, only_expand=True)
+    expanded = node.resolve_topic_name(topic, only_expand=True)
+    if node.resolve_topic_name(topic) != expanded:
+        return True
+    # A rule that gives a topic the name which it has anyway changes nothing that rclpy could show.
+    rules = (argument.partition(":=") for argument in sys.argv[1:])
+    return any(sign and name.rpartition(":")[2] in (topic, expanded) for name, sign, _ in rules)

@@ -130,16 +130,17 @@ def _several_publishers(topic: str, publishers: tuple[PublisherFacts, ...]) -> l
 
 def check_images(facts: ImageFacts, is_fastdds: bool) -> list[Finding]:
     """Images come, fast enough, fresh, and are not of a kind that stock middleware loses."""
+    best_effort = any(not publisher.reliable for publisher in facts.publishers)
     if facts.encoding is None:
         if not facts.publishers:
             return []
-        return [
-            Finding(
-                "ERROR",
-                f"{facts.topic} has a publisher, and no image came",
-                "look at the camera driver's log; across machines, check ROS_DOMAIN_ID and that multicast passes",
+        remedy = "look at the camera driver's log; across machines, check ROS_DOMAIN_ID and that multicast passes"
+        if best_effort and is_fastdds and facts.expected_type.endswith("/Image"):
+            remedy += (
+                f". Images above {STOCK_LARGEST_BYTES / 1e6:g} MB, sent best effort as these, stock Fast DDS loses: "
+                + _large_message_remedy("MEGABYTES")
             )
-        ]
+        return [Finding("ERROR", f"{facts.topic} has a publisher, and no image came", remedy)]
     findings = []
     if facts.rate_hz is None or facts.rate_hz < LEAST_RATE_HZ:
         rate = "one image" if facts.rate_hz is None else f"{facts.rate_hz:.1f} images per second"
@@ -148,16 +149,13 @@ def check_images(facts: ImageFacts, is_fastdds: bool) -> list[Finding]:
                 "WARN", f"only {rate} came on {facts.topic}", "raise the driver's rate, or lower the size of its images"
             )
         )
-    best_effort = any(not publisher.reliable for publisher in facts.publishers)
     if best_effort and is_fastdds and facts.message_bytes > STOCK_LARGEST_BYTES:
         findings.append(
             Finding(
                 "WARN",
                 f"images of {facts.message_bytes} bytes are sent best effort: stock Fast DDS loses nearly all of "
                 "these, unless the driver has a profile for large messages",
-                "make the driver's QoS reliable, or `ros2 run depth_estimation_ros transport_profile --message-mb "
-                f"{facts.message_bytes / 1e6:.1f} > camera.xml` and start the driver with {NEW_VARIABLE} set to that "
-                f"file (before Kilted {OLD_VARIABLE})",
+                _large_message_remedy(f"{facts.message_bytes / 1e6:.1f}"),
             )
         )
     if facts.stamp_age_s is not None and abs(facts.stamp_age_s) > GREATEST_STAMP_AGE_S:
@@ -172,6 +170,14 @@ def check_images(facts: ImageFacts, is_fastdds: bool) -> list[Finding]:
         )
     reliability = "best effort" if best_effort else "reliable"
     return findings or [Finding("OK", f"{facts.rate_hz:.1f} images per second, {reliability}")]
+
+
+def _large_message_remedy(message_mb: str) -> str:
+    return (
+        "make the driver's QoS reliable, or `ros2 run depth_estimation_ros transport_profile --message-mb "
+        f"{message_mb} > camera.xml` and start the driver with {NEW_VARIABLE} set to that file (before Kilted "
+        f"{OLD_VARIABLE})"
+    )
 
 
 def check_encoding(facts: ImageFacts) -> list[Finding]:

@@ -12,7 +12,14 @@ from rcl_interfaces.srv import GetParameters
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from rclpy.parameter import parameter_value_to_python
-from rclpy.qos import DurabilityPolicy, QoSCompatibility, QoSProfile, ReliabilityPolicy, qos_check_compatible
+from rclpy.qos import (
+    DurabilityPolicy,
+    QoSCompatibility,
+    QoSProfile,
+    ReliabilityPolicy,
+    qos_check_compatible,
+    qos_profile_sensor_data,
+)
 from sensor_msgs.msg import CameraInfo
 
 from depth_estimation_ros.doctor.camera_checks import PublisherFacts
@@ -127,7 +134,11 @@ class Collector:
     def hear(self, message_type: type, topics: list[str]) -> tuple[list[Any], Callable[[], None]]:
         """Listen to topics; what comes, and what to call when that is enough."""
         received: list[Any] = []
-        subscriptions = [self._node.create_subscription(message_type, topic, received.append, 5) for topic in topics]
+        # Best effort hears publishers of either kind.
+        subscriptions = [
+            self._node.create_subscription(message_type, topic, received.append, qos_profile_sensor_data)
+            for topic in topics
+        ]
 
         def close() -> None:
             for subscription in subscriptions:

@@ -10,7 +10,7 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
-from rcl_interfaces.srv import DescribeParameters, SetParameters
+from rcl_interfaces.srv import DescribeParameters, GetParameters, SetParameters
 from robot_harness import BEST_EFFORT, RELIABLE, Camera, depth_of, nanoseconds, points_of
 from sensor_msgs.msg import CameraInfo, Image, LaserScan, PointCloud2
 
@@ -249,6 +249,31 @@ def test_the_list_changes_on_the_next_configure(robot):
     assert set_list().successful
     assert change_state(Transition.TRANSITION_CONFIGURE)
     robot.wait_until(lambda: advertised() == {""}, "one camera without a namespace")
+
+
+def test_what_a_dump_of_the_parameters_says_of_unset_ones_is_unset_again(robot):
+    """rcl reads its null as a text, and `ros2 param load` sends None as one."""
+    unset = {"front.scale": "'null'", "front.optical_frame": "null", "front.scan.frame": "'~'", "left.scale": 0.9}
+    robot.start(parameters={"cameras": "[front, left]", "scale": 1.2, **unset})
+    robot.wait_for_state("active")
+
+    def values(*names: str) -> list:
+        request = GetParameters.Request(names=list(names))
+        return robot.call(GetParameters, "/depth_estimation/get_parameters", request).values
+
+    def types(*names: str) -> list[int]:
+        return [value.type for value in values(*names)]
+
+    not_set, names = ParameterType.PARAMETER_NOT_SET, ("front.scale", "front.optical_frame", "front.scan.frame")
+    assert types(*names) == [not_set] * 3
+    assert values("left.scale")[0].double_value == 0.9
+    if not hasattr(robot.node, "add_pre_set_parameters_callback"):
+        return
+    text = ParameterValue(type=ParameterType.PARAMETER_STRING, string_value="None")
+    request = SetParameters.Request(parameters=[Parameter(name=name, value=text) for name in (*names, "left.scale")])
+    results = robot.call(SetParameters, "/depth_estimation/set_parameters", request).results
+    assert [result.successful for result in results] == [True] * 4, results
+    assert types(*names, "left.scale") == [not_set] * 4
 
 
 def test_a_wrong_value_of_a_camera_that_comes_later_is_named_and_can_be_corrected(robot):

@@ -25,6 +25,13 @@ def test_camera_info_remapped_itself_stays_where_it_is_put(robot):
     camera.connect(clouds)
 
 
+def test_camera_info_may_be_remapped_to_the_name_it_would_have_without_a_remap_of_the_image(robot):
+    clouds = robot.listen(PointCloud2, "/depth/points")
+    robot.start(remaps={"image": "/uncompressed/image_raw", "camera_info": "/camera_info"})
+    camera = Camera(robot, "/uncompressed/image_raw", "/camera_info")
+    camera.connect(clouds)
+
+
 def test_two_nodes_side_by_side_in_namespaces(robot):
     left, right = robot.listen(PointCloud2, "/left/depth/points"), robot.listen(PointCloud2, "/right/depth/points")
     robot.start(remaps={"__ns": "/left"})

@@ -422,6 +422,14 @@ def test_a_simulated_pinhole_without_distortion_needs_no_model(distortion_model)
     assert view.maps is None
 
 
+@pytest.mark.parametrize(("distortion_model", "count"), [("", 6), ("none", 1), ("plumb_bob", 5)])
+def test_any_number_of_terms_that_are_zero_says_undistorted(distortion_model, count):
+    moved = {"k": [400.0, 0, 320, 0, 400, 240, 0, 0, 1], "p": [400.0, 0, 300, 0, 0, 400, 250, 0, 0, 0, 1, 0]}
+    view = plan(calibration(distortion_model=distortion_model, d=[0.0] * count, **moved))
+    assert view.maps is not None
+    np.testing.assert_array_equal(view.maps.map_x, plan(calibration(**moved)).maps.map_x)
+
+
 @pytest.mark.parametrize(
     ("topic", "setting", "expected"),
     [

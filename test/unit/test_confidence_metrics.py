@@ -239,7 +239,9 @@ def test_the_held_apart_pairs_are_the_runs_own(tmp_path, pairs):
         held_apart_pairs(joined)
     with pytest.raises(ValueError, match="does not exist"):
         held_apart_pairs(tmp_path / "elsewhere" / "model.safetensors")
-    save_config(dataclasses.replace(config, data=DataConfig(pairs=str(csv), validation_share=0.0)), tmp_path / "config.yaml")
+    save_config(
+        dataclasses.replace(config, data=DataConfig(pairs=str(csv), validation_share=0.0)), tmp_path / "config.yaml"
+    )
     with pytest.raises(CalibrationError, match=r"held no pairs apart \(data.validation_share=0\): give --pairs"):
         held_apart_pairs(model)
 

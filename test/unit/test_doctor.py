@@ -111,6 +111,10 @@ def test_images():
     assert is_well(check_images(IMAGE, is_fastdds=True))
     silent = replace(IMAGE, encoding=None)
     assert names(check_images(silent, True), "ERROR", "no image came")
+    lost = replace(silent, publishers=(replace(DRIVER, reliable=False),))
+    assert names(check_images(lost, True), "ERROR", "no image came", "0.5 MB", "transport_profile", "driver's log")
+    for other in (check_images(lost, False), check_images(silent, True)):
+        assert "transport_profile" not in one(other).remedy
     assert check_images(replace(silent, publishers=()), True) == []  # that nobody publishes is said once
     assert names(check_images(replace(IMAGE, rate_hz=0.5), True), "WARN", "0.5 images per second")
     assert names(check_images(replace(IMAGE, rate_hz=None), True), "WARN", "one image")

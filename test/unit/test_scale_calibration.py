@@ -178,6 +178,21 @@ def test_the_nearest_stamp_within_the_tolerance_is_the_partner():
     assert pairs.seen == [3, 3]
 
 
+@pytest.mark.parametrize(("rate_hz", "late_s"), [(60, 0.6), (30, 1.1), (30, 2.5)])
+def test_depth_that_comes_long_after_its_reference_has_its_partner(rate_hz, late_s):
+    pairs: StampPairs[int, int] = StampPairs(tolerance_ns=20_000_000)
+    found = []
+    for number in range(20 * rate_hz):
+        now_ns = int(number / rate_hz * 1e9)
+        found += pairs.put_second(now_ns, now_ns)
+        depth_ns = now_ns - int(late_s * 1e9)
+        if number % 15 == 0 and depth_ns > 0:
+            found += pairs.put_first(depth_ns, depth_ns)
+    assert len(found) >= 20 * rate_hz / 15 - late_s * rate_hz / 15 - 2
+    assert pairs.put_second(5, 5) == []  # the recording begins anew
+    assert pairs.put_first(5, 5) == [(5, 5)]
+
+
 @settings(max_examples=100)
 @given(st.lists(st.integers(0, 1000), max_size=20), st.lists(st.integers(0, 1000), max_size=20), st.randoms())
 def test_pairs_are_within_the_tolerance_whatever_the_order(firsts, seconds, random):
