@@ -11,7 +11,6 @@ from rclpy.parameter import Parameter
 from depth_estimation_ros.parameter_rule import ParameterError, ParameterRule
 from depth_estimation_ros.parameters import RULES, own_rules
 
-
 UNSET_TEXTS = ("null", "None", "~")
 """What becomes of an unset parameter on its way through a file of `ros2 param dump`, at start and by `param load`."""
 

@@ -79,12 +79,13 @@ def build_contract(
     network, data = config.network, config.data
     blocks = "added skips, depthwise" if network.light_decoder else "concatenated skips"
     without = f", without blocks {', '.join(network.left_out_blocks)}" if network.left_out_blocks else ""
+    frozen = f"as in {short_name(config.init)}" if config.init else "frozen"
     protocol = protocol or validation_protocol(data.camera_height, data.camera_width)
     mean, std = DepthNetwork.input_statistics(network)
     return ModelContract(
         format_version=FORMAT_VERSION,
         name=config.name,
-        encoder=f"{network.encoder} ({'frozen' if network.freeze_encoder else 'fine-tuned'}{without})",
+        encoder=f"{network.encoder} ({frozen if network.freeze_encoder else 'fine-tuned'}{without})",
         decoder=f"{blocks}, widths {'/'.join(map(str, network.widths))}, {network.head} head",
         licence=LICENCE,
         git_revision=git_revision(),

@@ -330,6 +330,11 @@ def _refuse_values(config: TrainingConfig) -> None:
         )
     network = config.network
     depths_m = (0.0, network.least_depth_m, network.mean_depth_m, network.greatest_depth_m)
+    if not 0 < network.least_depth_m < network.greatest_depth_m:
+        raise ConfigError(
+            f"network.least_depth_m is {network.least_depth_m:g} and greatest_depth_m {network.greatest_depth_m:g}: "
+            "the model answers between them, so give two depths in rising order above 0"
+        )
     if network.head == "log_depth" and not all(low < high for low, high in itertools.pairwise(depths_m)):
         raise ConfigError(
             f"network.least_depth_m, mean_depth_m and greatest_depth_m are {depths_m[1]:g}, {depths_m[2]:g} and "
@@ -345,6 +350,15 @@ def _refuse_values(config: TrainingConfig) -> None:
         )
     if config.optimiser.kept_epoch not in KEPT_EPOCHS:
         raise ConfigError(f"optimiser.kept_epoch is {config.optimiser.kept_epoch!r}: give {' or '.join(KEPT_EPOCHS)}")
+    if config.optimiser.kept_epoch == "last" and config.optimiser.early_stopping:
+        raise ConfigError(
+            f"optimiser.kept_epoch=last with early_stopping={config.optimiser.early_stopping}: the images held apart "
+            "would say which epoch is the last, and flatter it; set optimiser.early_stopping=0, or kept_epoch=best"
+        )
+    if not config.name:
+        raise ConfigError("name is empty: give the model one, for example name=robot")
+    if not 0 < data.shrink_least <= 1:
+        raise ConfigError(f"data.shrink_least is {data.shrink_least:g}: it is a share of a side, give one above 0 to 1")
     if config.optimiser.batch_size < 1 or config.optimiser.epochs < 1:
         raise ConfigError(
             f"optimiser.batch_size is {config.optimiser.batch_size} and optimiser.epochs {config.optimiser.epochs}: "

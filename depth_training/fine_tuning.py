@@ -53,8 +53,18 @@ def find_pairs(data: Path, run: Path) -> Path:
     # Made again, or another of the same name, it is prepared anew.
     folder = run / "data" / _fingerprint(data) / data.name
     if not folder.joinpath("pairs.csv").is_file():
-        result = prepare(open_bag(data, BagOptions(spacing_s=SPACING_S)).samples, folder)
+        try:
+            result = prepare(open_bag(data, BagOptions(spacing_s=SPACING_S)).samples, folder)
+        except PairsError as error:
+            raise PairsError(
+                f"{error}: options are those of `prepare {data} --spacing {SPACING_S} --output FOLDER`; then give "
+                "--data FOLDER"
+            ) from error
         logger.info("%s: %d pairs, median depth %.2f m", result.pairs, result.written, result.median_depth_m)
+        if result.unreadable:
+            logger.warning(
+                "%d left out (unreadable.csv), the first: %s", len(result.unreadable), ": ".join(result.unreadable[0])
+            )
     return folder / "pairs.csv"
 
 

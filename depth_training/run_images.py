@@ -96,7 +96,7 @@ def warn_of_learnt(config: TrainingConfig, parts: Mapping[str, Sequence[Pair]]) 
         if not (folder / FILE).is_file():  # a bundled network's, which stayed where it was trained
             learnt = load_checkpoint(checkpoint)[1].training_data
             files = [listed_by[part] for part in held_parts]
-            same = [csv for csv in files if learnt.startswith(f"{short_name(csv)},")]
+            same = [csv for csv in files if short_name(csv) in learnt]
             if same:
                 return f"{name} was trained on images of {same[0]}, perhaps on those held apart here: {REMEDY}"
             return ""

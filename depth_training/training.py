@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import warnings
 import zipfile
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +17,12 @@ from torch.utils.data import DataLoader
 
 from depth_training.callbacks import move_best
 from depth_training.checkpoint import RunError, build_contract, save_checkpoint
-from depth_training.config import DataConfig, TrainingConfig, save_config
+from depth_training.config import TrainingConfig, save_config
 from depth_training.data.batch_shrink import shrink_batch, shrink_depth
-from depth_training.data.dataset import is_training_camera, source_matrix
+from depth_training.data.dataset import is_training_camera
 from depth_training.data.epoch_order import derived_seed, seeded_generator
 from depth_training.data.loaders import plain_pairs_error, training_loader, validation_loader, whole_loader
-from depth_training.data.pairs import Pair, PairsError, depth_size
+from depth_training.data.pairs import PairsError
 from depth_training.data.splits import parts_of_run
 from depth_training.distillation import Teacher
 from depth_training.files import is_full_disk
@@ -33,6 +32,7 @@ from depth_training.metrics import DepthMetrics
 from depth_training.network.depth_network import DepthNetwork
 from depth_training.protocols import Protocol, validation_protocol
 from depth_training.run_images import refuse_changed_images, save_images, warn_of_learnt
+from depth_training.run_remarks import remarks_on_pairs
 from depth_training.run_settings import FREE_KEYS, refuse_changed_settings
 from depth_training.trainer import build_callbacks, build_trainer, check_processes, synchronise_norms
 
@@ -148,7 +148,14 @@ class DepthModule(pl.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Log the validation metrics; ``val/abs_rel`` chooses the checkpoint."""
-        for name, value in self.validation_metrics.compute().items():
+        metrics = self.validation_metrics.compute()
+        if metrics["abs_rel"].isnan():
+            protocol = self.validation_metrics.protocol.describe()
+            raise RunError(
+                f"not one of the images held apart has a pixel to judge by ({protocol}): look at their depth and its "
+                "unit, millimetres in 16-bit png"
+            )
+        for name, value in metrics.items():
             self.log(f"val/{name}", value.float(), prog_bar=name in ("abs_rel", "delta1"))
         self.validation_metrics.reset()
 
@@ -184,18 +191,6 @@ def _checkpoint_to_resume(run: Path) -> Path | None:
     if not zipfile.is_zipfile(last):
         raise RunError(f"{last} is cut off or no checkpoint: remove {run} and start again")
     return last
-
-
-def _assumed_lens(pairs: Sequence[Pair], data: DataConfig) -> str:
-    silent = next((pair for pair in pairs if pair.intrinsics is None and not is_training_camera(pair, data)), None)
-    if silent is None:
-        return ""
-    height, width = depth_size(silent)
-    fx = source_matrix(silent, data, (height, width))[0, 0]
-    return (
-        f"images of {width}x{height} do not say their focal length: taken to show as much along the longer side as the "
-        f"training camera's, {fx:.1f} pixels; the columns fx, fy of the pairs file give another"
-    )
 
 
 def train(config: TrainingConfig, run: Path, resume: bool = False) -> Path:
@@ -244,7 +239,7 @@ def train(config: TrainingConfig, run: Path, resume: bool = False) -> Path:
             save_config(config, run / "config.yaml")
             save_images(run, parts)
             logger.info("%d training and %d validation pairs (%s)", len(training), len(validation), config.data.split)
-            for remark in filter(None, (warn_of_learnt(config, parts), _assumed_lens(training, config.data))):
+            for remark in remarks_on_pairs(config, parts):
                 logger.warning("%s", remark)
         own = all(is_training_camera(pair, config.data) for pair in validation)
         protocol = validation_protocol(config.data.camera_height, config.data.camera_width, own)

@@ -62,7 +62,8 @@ def check_scan(facts: ScanFacts) -> list[Finding]:
         return [Finding("ERROR", f"images come, and no scan comes on {facts.topic}", remedy)]
     findings = _check_frame(facts)
     if facts.known_share < LEAST_KNOWN_SHARE:
-        sentence = f"{1 - facts.known_share:.0%} of the beams on {facts.topic} are unknown (NaN, or -Inf nearer than min_range)"
+        unknown = f"{1 - facts.known_share:.0%} of the beams on {facts.topic} are unknown"
+        sentence = f"{unknown} (NaN, or -Inf nearer than min_range)"
         remedy = (
             f"correct {facts.mounting}: by these the camera hardly sees between scan.min_height and scan.max_height"
         )

@@ -31,6 +31,7 @@ from depth_training.data.sources.nyu_mat import open_nyu_mat
 from depth_training.data.sources.sample import Source
 
 SHOWN_UNREADABLE = 5
+UNIT_KINDS = ("bts", "csv")
 
 logger = logging.getLogger(__name__)
 console = Console()
@@ -94,6 +95,8 @@ def prepare(
     }
     if kind not in openers:
         raise PairsError(f"unknown kind {kind!r}: choose auto, {', '.join(KINDS)}")
+    if unit and kind not in UNIT_KINDS:
+        raise PairsError(f"--unit {unit} is for {' and '.join(UNIT_KINDS)}; {source} is {kind}, which says its own")
     opened = openers[kind]()
     samples = thin(opened.samples, every)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -101,8 +104,7 @@ def prepare(
         total = math.ceil(opened.count / every)
         try:
             tracked = progress.track(samples, total, description=kind)
-            bounds_m = ASSUMED_M if kind in ("bts", "csv") and not unit else SURE_M
-            result = run_preparation(tracked, output, fallback, lossless, bounds_m)
+            result = run_preparation(tracked, output, fallback, lossless, *_unit_check(kind, unit))
         except KeyboardInterrupt as interrupt:
             console.print("interrupted: nothing was kept", style="red")
             raise typer.Exit(130) from interrupt
@@ -118,6 +120,12 @@ def prepare(
             "wrong if it differs; --fx says it",
             result.without_intrinsics,
         )
+
+
+def _unit_check(kind: str, unit: str) -> tuple[tuple[float, float], str]:
+    if kind not in UNIT_KINDS:
+        return SURE_M, "Correct the source"
+    return (SURE_M, "Set another --unit") if unit else (ASSUMED_M, "Set --unit, to mm if millimetres are right")
 
 
 def _fallback(fx: float | None, fy: float | None, cx: float | None, cy: float | None) -> Intrinsics | None:
@@ -153,7 +161,7 @@ def benchmark_data(
 
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
-    config = load_config(preset, [f"data.pairs={pairs}"]).data
+    config = load_config(preset, [f"data.pairs={pairs}", "network.still_norms=false"]).data  # a matter of --init
     listed = read_pairs(pairs)[:limit]
     pillow = benchmark.PillowPairs(listed, config)
     loaders: dict[str, Dataset] = {"PIL and torchvision": pillow, "ours": TrainingPairs(listed, config)}

@@ -13,6 +13,7 @@ from torch.utils.data import Dataset
 from torchvision import tv_tensors
 
 from depth_estimation_ros.inference.network_size import nearest_multiple
+from depth_estimation_ros.inference.preprocessing import resize_image
 from depth_training.config import SIZE_MULTIPLE, DataConfig
 from depth_training.data.augmentation import build_augmentation
 from depth_training.data.intrinsics import Intrinsics, focal_lengths_at, same_shape
@@ -210,7 +211,7 @@ class FullPairs(Dataset):
         native = (config.native_height, config.native_width)
         top, left, height, width = choose_window(depth_m.shape, canonical_crop(k, config, native), 1.0, (0.5, 0.5))
         seen = np.s_[top : top + height, left : left + width]
-        image_rgb = cv2.resize(image_rgb[seen], native[::-1], interpolation=cv2.INTER_AREA)
+        image_rgb = resize_image(image_rgb[seen], native, "area")
         if (height, width) != (config.camera_height, config.camera_width):
             size = (config.camera_width, config.camera_height)
             depth_m = cv2.resize(depth_m[seen], size, interpolation=cv2.INTER_NEAREST_EXACT)

@@ -9,7 +9,7 @@ import math
 import os
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -68,6 +68,7 @@ def prepare(
     fallback: Intrinsics | None = None,
     lossless: bool = False,
     medians_within_m: tuple[float, float] = SURE_M,
+    unit_remedy: str = "Correct the source",
 ) -> Preparation:
     """Check every pair and write those that can be used.
 
@@ -80,6 +81,7 @@ def prepare(
         fallback: Intrinsics of samples that have none of their own.
         lossless: Write images that have no file of their own as png rather than jpeg.
         medians_within_m: Bounds of the median depth: ``SURE_M`` or ``ASSUMED_M``.
+        unit_remedy: What to do where it lies outside, for the message.
 
     Raises:
         PairsError: ``output`` holds files, no pair can be used, the depth is in the wrong unit, or the disk is full.
@@ -91,7 +93,7 @@ def prepare(
         raise PairsError(f"{output} cannot be replaced by the finished folder: give --output a new folder in it")
     output.parent.mkdir(parents=True, exist_ok=True)
     with _complete_or_gone(output) as folder:
-        result = _write_all(samples, folder, fallback, lossless, medians_within_m)
+        result = _write_all(samples, folder, fallback, lossless, medians_within_m, unit_remedy)
     result.pairs = output / "pairs.csv"
     return result
 
@@ -128,6 +130,7 @@ def _write_all(
     fallback: Intrinsics | None,
     lossless: bool,
     medians_within_m: tuple[float, float],
+    unit_remedy: str,
 ) -> Preparation:
     result = Preparation(folder / "pairs.csv")
     rows: list[dict[str, object]] = []
@@ -148,10 +151,10 @@ def _write_all(
             continue
         rows.append(_write(frame, sample, folder, len(rows), fallback, lossless))
         if len(medians_m) == FRAMES_TO_JUDGE_BY:
-            check_unit(medians_m, medians_within_m)
+            _check_unit(medians_m, medians_within_m, unit_remedy)
     if not rows:
         raise PairsError(_why_nothing(result.unreadable))
-    check_unit(medians_m, medians_within_m)
+    _check_unit(medians_m, medians_within_m, unit_remedy)
     table = pd.DataFrame(rows)
     # Without a scene a gap would make two rooms of one, see `thin`.
     table["index"] -= np.where(table["scene"] == "", np.searchsorted(np.sort(left_out), table["index"]), 0)
@@ -187,21 +190,28 @@ def check_frame(frame: Frame, name: str) -> float:
     return float(np.median(known))
 
 
-def check_unit(medians_m: list[float], within_m: tuple[float, float]) -> None:
-    """Refuse depth that no indoor or street scene has, and name the likely mistake.
+def doubtful_unit(medians_m: Sequence[float], within_m: tuple[float, float]) -> str:
+    """Name the likely mistake behind depth that no indoor or street scene has.
 
-    Raises:
-        PairsError: The median lies outside the bounds.
+    Args:
+        medians_m: Of images, metres.
+        within_m: Bounds of their median.
+
+    Returns:
+        A question; empty where the median lies within the bounds, or where there is none.
     """
-    median_m, (least_m, greatest_m) = float(np.median(medians_m)), within_m
-    if least_m <= median_m <= greatest_m:
-        return
+    median_m, (least_m, greatest_m) = float(np.median(medians_m)) if medians_m else math.nan, within_m
+    if not medians_m or least_m <= median_m <= greatest_m:
+        return ""
     likely = min(UNIT_MISTAKES, key=lambda name: abs(math.log(median_m * UNIT_MISTAKES[name] / TYPICAL_M)))
-    remedy = "or correct the source" if within_m == SURE_M else "--unit mm if millimetres are right"
-    raise PairsError(
-        f"median depth {median_m:g} m over {len(medians_m)} images, outside {least_m:g} to {greatest_m:g} m: "
-        f"{likely}? Set --unit, {remedy}"
+    return (
+        f"median depth {median_m:g} m over {len(medians_m)} images, outside {least_m:g} to {greatest_m:g} m: {likely}?"
     )
+
+
+def _check_unit(medians_m: Sequence[float], within_m: tuple[float, float], remedy: str) -> None:
+    if doubt := doubtful_unit(medians_m, within_m):
+        raise PairsError(f"{doubt} {remedy}")
 
 
 def _write(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from depth_estimation_ros.inference.preprocessing import resize_image
 from depth_estimation_ros.rectification import resize_intrinsics
 
 # Zero after the encoders' normalisation: the colour that says least where the camera saw nothing.
@@ -110,7 +111,7 @@ def render_view(
     inside = min(top, left) >= border and top + height <= full_height - border and left + width <= full_width - border
     if inside and not any(camera.rotation_deg):
         window, size = np.s_[top : top + height, left : left + width], camera.size[::-1]
-        shown = cv2.resize(image[window], size, interpolation=cv2.INTER_AREA)
+        shown = resize_image(image[window], camera.size, "area")
         return shown, cv2.resize(depth[window], size, interpolation=cv2.INTER_NEAREST_EXACT)
     return _warp(image, depth, k, camera, border, outside)
 

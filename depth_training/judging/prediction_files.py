@@ -16,7 +16,7 @@ from depth_training.data.sources.decoding import UNITS_M, decode_depth_file, to_
 SUFFIXES = (".npy", ".npz", ".tiff", ".tif", ".png")
 IMAGE_SUFFIXES = (".png", ".tiff", ".tif")
 #: What a name may end in without meaning another image: 0001_rgb.jpg and 0001_depth.png are one.
-ROLES = ("rgb", "image", "depth", "pred", "prediction")
+ROLES = ("rgb", "image", "color", "colour", "depth", "pred", "prediction")
 COLOURED = ("colour", "color", "cmap")
 MOST_PARTS = 4
 SHOWN_NAMES = 5
@@ -68,15 +68,21 @@ def _only_array(archive: np.lib.npyio.NpzFile, path: Path) -> np.ndarray:
 def match_predictions(folder: Path, pairs: Sequence[Pair]) -> list[Path | None]:
     """Find the file of each pair in a folder, by the image's name without its ending: None where there is none.
 
-    ``0001_rgb.jpg`` is matched by ``0001_rgb.npy``, ``0001.png`` or ``0001_depth.png``; files named ``*_colour`` are
-    pictures and passed over. Where images in several folders have one name, their folders' names count too.
+    ``0001_rgb.jpg`` is matched by ``0001_rgb.npy``, ``0001.png`` or ``0001_depth.png``; ``*_colour.png`` is a picture
+    and passed over where no image is called so. Where images in several folders have one name, their folders' names
+    count too.
 
     Raises:
         PredictionsError: No such folder, not one file that belongs to a pair, or two that could be the same pair's.
     """
     if not folder.is_dir():
         raise PredictionsError(f"{folder} is no folder: give one with predictions as .npy (metres) or 16-bit .png")
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and not _is_coloured(path))
+    stems = {pair.image.stem for pair in pairs}
+    files = sorted(
+        path
+        for path in folder.rglob("*")
+        if path.suffix.lower() in SUFFIXES and (path.stem in stems or not _is_picture(path))
+    )
     if not files:
         raise PredictionsError(
             f"{folder} holds no prediction ({', '.join(SUFFIXES)}): write .npy in metres or 16-bit .png"
@@ -110,8 +116,8 @@ def _best(candidates: Sequence[Path], pair: Pair) -> Path | None:
     return ranked[0] if ranked else None
 
 
-def _is_coloured(path: Path) -> bool:
-    return path.stem.rpartition("_")[2].lower() in COLOURED
+def _is_picture(path: Path) -> bool:
+    return path.suffix.lower() in IMAGE_SUFFIXES and path.stem.rpartition("_")[2].lower() in COLOURED
 
 
 def _bare(stem: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -12,7 +13,8 @@ import numpy as np
 
 from depth_estimation_ros.inference.predictor import Prediction, Predictor
 from depth_training.data.pairs import Pair, read_depth
-from depth_training.evaluation import Camera, camera_of, evenly_spread, open_model, predict_under
+from depth_training.evaluation import Camera, assumed_camera, camera_of, evenly_spread, open_model, predict_under
+from depth_training.initialisation import training_camera
 from depth_training.judging.prediction_files import (
     PredictionsError,
     check_predicted_unit,
@@ -63,7 +65,8 @@ class ModelSource:
     protocol: Protocol
     missing: list[str] = field(default_factory=list)
     assumed: Counter[tuple[int, int, float]] = field(default_factory=Counter)
-    """Images of (H, W) that were taken for the camera's at another size, with the focal length (pixels) that it has."""
+    """Images of (H, W) that were taken for the camera's though its size or the model's training camera is another, with
+    the focal length (pixels) that it has."""
 
     @property
     def model_name(self) -> str:
@@ -78,17 +81,25 @@ class ModelSource:
         """As :func:`predict_under`, by the pair's camera."""
         size = (image_rgb.shape[0], image_rgb.shape[1])
         camera = camera_of(pair, self.camera, size)
-        if pair.intrinsics is None and self.camera.size not in (None, size) and camera.focal_px is not None:
-            self.assumed[(*size, camera.focal_px)] += 1
+        if pair.intrinsics is None and self.camera.size is not None and camera.focal_px is not None:
+            own_px = self._training_focal_px(size)
+            if self.camera.size != size or not math.isclose(camera.focal_px, own_px, rel_tol=0.01):
+                self.assumed[(*size, camera.focal_px)] += 1
         return predict_under(self.predictor, image_rgb, camera, self.protocol)
 
     def remarks(self) -> list[str]:
         """Which focal lengths were assumed."""
         return [
             f"{self.name}: {count} images of {width}x{height} do not say their focal length (columns fx, fy): taken to "
-            f"show as much as the training camera's, {focal_px:.1f} pixels; --fx and --fy give another"
+            f"show as much as NYU Depth V2's, {focal_px:.1f} pixels (the model's training camera has "
+            f"{self._training_focal_px((height, width)):.1f} there); --fx and --fy give another"
             for (height, width, focal_px), count in self.assumed.items()
         ]
+
+    def _training_focal_px(self, size: tuple[int, int]) -> float:
+        focal_px = assumed_camera(training_camera(self.predictor.contract)).at(size).focal_px
+        assert focal_px is not None  # a camera of settings has one
+        return focal_px
 
 
 class FolderSource:

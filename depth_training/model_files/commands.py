@@ -55,6 +55,8 @@ def export(
     if card and described.contract is not None:
         card_path(output).write_text(model_card(output, described.contract, found))
         console.print(f"model card: {card_path(output)}", soft_wrap=True)
+    elif card_path(output).is_file():
+        console.print(f"{card_path(output)} is of an earlier export", style="yellow", soft_wrap=True)
 
 
 def _read_metrics(path: Path | None) -> dict | None:

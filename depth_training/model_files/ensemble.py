@@ -14,6 +14,8 @@ from depth_training.checkpoint import CheckpointError, git_revision, load_checkp
 from depth_training.network.depth_network import DepthNetwork
 from depth_training.network.ensemble import NetworkEnsemble
 
+NO_MEAN, NO_STD = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
+
 
 def join_checkpoints(checkpoints: Sequence[Path], output: Path) -> Path:
     """Write a checkpoint that answers with the mean of several networks' log depth.
@@ -82,11 +84,15 @@ def _load_alike(checkpoints: Sequence[Path], output: Path) -> tuple[Sequence[Dep
 
 def _common(contract: ModelContract) -> tuple:
     given = dataclasses.replace(contract.input, zoom_range=(1.0, 1.0))
+    if given.normalisation == "graph":  # then each network has its own
+        given = dataclasses.replace(given, mean=NO_MEAN, std=NO_STD)
     return given, contract.output, contract.training_fx, contract.training_fy
 
 
 def _joined(contracts: Sequence[ModelContract], name: str) -> ModelContract:
     lows, highs = zip(*(contract.input.zoom_range for contract in contracts), strict=True)
+    statistics = {(contract.input.mean, contract.input.std) for contract in contracts}
+    mean, std = statistics.pop() if len(statistics) == 1 else (NO_MEAN, NO_STD)
     return dataclasses.replace(
         contracts[0],
         name=name,
@@ -95,7 +101,7 @@ def _joined(contracts: Sequence[ModelContract], name: str) -> ModelContract:
         training_data=_counted(contract.training_data for contract in contracts),
         git_revision=git_revision(),
         metrics={},  # nobody has measured it yet
-        input=dataclasses.replace(contracts[0].input, zoom_range=(max(lows), min(highs))),
+        input=dataclasses.replace(contracts[0].input, zoom_range=(max(lows), min(highs)), mean=mean, std=std),
     )
 
 

@@ -12,8 +12,8 @@ from depth_training.model_files.parity import SizeParity
 
 
 def card_path(model: Path) -> Path:
-    """Where the card of a model file lies: beside it, ``NAME.md``."""
-    return model.with_suffix(".md")
+    """Where the card of a model file lies: beside it, ``NAME.md`` for ``NAME.onnx``, else ``NAME.pt2.md``."""
+    return model.with_suffix(".md") if model.suffix == ".onnx" else model.with_name(f"{model.name}.md")
 
 
 def model_card(path: Path, contract: ModelContract, parity: Sequence[SizeParity] = ()) -> str:

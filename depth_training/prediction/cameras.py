@@ -72,12 +72,18 @@ def given_cameras(
         raise InputError(f"--fx {fx:g} --fy {fy:g}: focal lengths are pixels above zero")
     if hfov_deg is not None and not 0 < hfov_deg < 180:
         raise InputError(f"--hfov {hfov_deg:g}: a horizontal field of view lies between 0 and 180 degrees")
-    by_name = {}
+    by_name: dict[str, Intrinsics | None] = {}
     if csv is not None:
         table = read_table(csv, ("image",))
         if "fx" not in table.columns:
             raise InputError(f"{csv} lacks the column fx: name focal lengths in pixels in it, or give --fx")
         cameras = zip(table["image"], read_intrinsics(table, csv), strict=True)
-        by_name = {Path(image).name: camera for image, camera in cameras}
+        for image, camera in cameras:
+            name = Path(image).name
+            if by_name.setdefault(name, camera) != camera:
+                raise InputError(
+                    f"{csv} gives two images called {name} different focal lengths, and images are told by their "
+                    "names: give each folder's images a file of their own"
+                )
     common = None if fx is None or fy is None else Intrinsics(fx, fy, cx, cy)
     return GivenCameras(by_name, common, hfov_deg)

@@ -53,7 +53,7 @@ def reproduce(
     from depth_training.reproduction.judge import judge_run
     from depth_training.reproduction.report import write_report
     from depth_training.reproduction.results import read_results
-    from depth_training.reproduction.run import only_one, run_experiments
+    from depth_training.reproduction.run import only_one, refuse_changed_settings, run_experiments, run_folder
     from depth_training.reproduction.split_files import refuse_size, split_folder, write_splits
     from depth_training.training import train
 
@@ -65,21 +65,23 @@ def reproduce(
     experiments = [experiment for experiment in everything if fnmatch(experiment.name, only)]
     if not experiments:
         raise ConfigError(f"--only {only!r} matches none of {', '.join(experiment.name for experiment in everything)}")
-    configs = [
-        training_config(
+    configs = {
+        experiment.name: training_config(
             experiment, size, split_folder(output, experiment.split, experiment.subset), weights, overrides or []
         )
-        for experiment in experiments
-    ]
+        for experiment in everything
+    }
     cv2.setNumThreads(1)
     for csv in (pairs, test):
         refuse_size(csv)
+    for experiment in everything:
+        refuse_changed_settings(run_folder(output, experiment), configs[experiment.name])
     with only_one(output):
         counts = write_splits(pairs, test, output, size.subset_images, {(e.split, e.subset) for e in experiments})
         try:
             run_experiments(
                 experiments,
-                configs,
+                [configs[experiment.name] for experiment in experiments],
                 output,
                 train,
                 lambda experiment, config, run: judge_run(output, experiment, config, run),
@@ -87,8 +89,12 @@ def reproduce(
         except KeyboardInterrupt as interrupt:
             console.print(f"stopped: the same command goes on from the last whole epoch in {output}", style="red")
             raise typer.Exit(130) from interrupt
-        results = read_results(output, experiments)
-        report = write_report(output, size, experiments, configs, results, counts, show or [])
+        # What was finished before stays in the report, whatever --only asks for now.
+        results = read_results(output, everything)
+        finished = {result.experiment.name for result in results}
+        reported = [experiment for experiment in everything if experiment in experiments or experiment.name in finished]
+        reported_configs = [configs[experiment.name] for experiment in reported]
+        report = write_report(output, size, reported, reported_configs, results, counts, show or [])
     console.print(f"report: {report}", soft_wrap=True)
 
 

@@ -180,6 +180,12 @@ def test_a_recording_of_too_few_stretches_is_refused(base, pairs_csv, tmp_path, 
     assert "has 2 segments" in capsys.readouterr().out
 
 
+def test_what_a_recording_needs_an_option_for_is_sent_to_prepare(tmp_path):
+    (tmp_path / "walk.mcap").touch()
+    with pytest.raises(PairsError, match=r"options are those of `prepare .*walk\.mcap --spacing .*then give --data"):
+        find_pairs(tmp_path / "walk.mcap", tmp_path)
+
+
 def test_other_layouts_are_sent_to_prepare(tmp_path):
     (tmp_path / "nyu_data.zip").touch()
     with pytest.raises(PairsError, match="no recording but densedepth: turn it into pairs by `prepare`"):

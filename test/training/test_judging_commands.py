@@ -15,6 +15,7 @@ from depth_training.config import DataConfig, NetworkConfig, TrainingConfig
 from depth_training.data.pairs import read_pairs
 from depth_training.judging import commands as judging_commands
 from depth_training.model_files import commands as model_file_commands
+from depth_training.model_files.model_card import card_path
 from depth_training.network.depth_network import DepthNetwork
 from depth_training.prediction import command as prediction_command
 
@@ -209,6 +210,10 @@ def test_export_prints_the_parity_and_writes_a_card_and_info_reads_it(run, model
     assert status == 0, output
     assert "greatest relative difference" in output
     assert "allowed 2 %" in output
+    status, output = run("export", model, target, "--no-card")
+    assert "small.md is of an earlier export" in output
+    status, output = run("export", model, target, "--metrics", tmp_path / "m.json")
+    assert card_path(tmp_path / "small.pt2") == tmp_path / "small.pt2.md"  # beside that of small.onnx
     card = (tmp_path / "small.md").read_text()
     assert "Protocol: nyu-eigen" in card
     assert "not recorded" not in card

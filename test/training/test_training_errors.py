@@ -7,6 +7,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -82,12 +83,38 @@ def test_a_missing_column_is_named(train, tmp_path):
         ("data.validation_share=1", "0 for training and 12 for validation"),
         ("optimiser.batch_size=9", "8 training pairs do not fill one batch, which takes 9"),
         ("machine.devices=3", "optimiser.batch_size=2 cannot be shared out to machine.devices=3"),
+        ("network.least_depth_m=0", "network.least_depth_m is 0 and greatest_depth_m"),
+        ("network.greatest_depth_m=0.05", "two depths in rising order above 0"),
+        ("name=''", "name is empty"),
+        ("data.shrink_least=0", "data.shrink_least is 0"),
     ],
 )
-def test_settings_that_leave_nothing_to_train_on_are_refused(train, setting, reason):
+def test_settings_that_leave_nothing_to_train_on_or_to_keep_are_refused(train, setting, reason):
     status, output = train(setting)
     assert status == 2
     assert reason in error_of(output)
+
+
+def test_an_epoch_that_the_held_apart_images_choose_is_not_called_the_last(train):
+    status, output = train("optimiser.kept_epoch=last", "optimiser.early_stopping=4")
+    assert status == 2
+    assert "set optimiser.early_stopping=0" in error_of(output)
+
+
+def test_held_apart_images_without_depth_in_range_end_the_run_after_its_first_epoch(train, tmp_path, pairs_csv, caplog):
+    """In tenths of millimetres: what the pairs are and how they are numbered is said as well."""
+    table = pd.read_csv(pairs_csv)
+    for number, row in enumerate(table.itertuples()):
+        depth_mm = cv2.imread(str(pairs_csv.parent / row.depth), cv2.IMREAD_UNCHANGED)
+        cv2.imwrite(str(tmp_path / f"{number}.png"), np.full_like(depth_mm, 31_000))
+        table.loc[number, "image"] = str(pairs_csv.parent / row.image)
+        table.loc[number, "depth"] = f"{number}.png"
+    table.to_csv(tmp_path / "far.csv", index=False)
+    status, output = train(pairs=tmp_path / "far.csv")
+    assert status == 2
+    assert "not one of the images held apart has a pixel to judge by" in error_of(output)
+    assert "median depth 31 m over 8 images" in caplog.text
+    assert "`prepare --unit`" in caplog.text
 
 
 def test_a_loss_that_is_not_finite_names_the_images_and_keeps_the_checkpoint(train, tmp_path, monkeypatch):

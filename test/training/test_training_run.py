@@ -21,6 +21,7 @@ from depth_training.confidence_calibration import held_apart_pairs
 from depth_training.config import load_config
 from depth_training.data.splits import training_and_validation_pairs
 from depth_training.evaluation import Camera, evaluate_pairs, open_model
+from depth_training.model_files.ensemble import average_checkpoints
 from depth_training.network.depth_network import ConfidenceHead
 from depth_training.run_images import refuse_changed_images
 
@@ -117,7 +118,7 @@ def test_a_run_goes_on_only_with_the_images_it_had(trained, pairs_csv, tmp_path)
     arguments = ["train", "--output", moved, "--resume", "--preset", moved / "config.yaml", "optimiser.epochs=5"]
     config = load_config(moved / "config.yaml", [])
     training, validation = training_and_validation_pairs(config.data, config.optimiser.seed)
-    refuse_changed_images(moved, {"training": training, "validation": validation})
+    refuse_changed_images(moved, {"training": training, "validation": validation}, "give another --output")
     shutil.copy(data / "00_rgb.jpg", data / "12_rgb.jpg")
     shutil.copy(data / "00_depth.png", data / "12_depth.png")
     csv.write_text(pairs_csv.read_text() + "12_rgb.jpg,12_depth.png,990\n")
@@ -148,6 +149,14 @@ def test_a_network_that_has_learnt_what_is_held_apart_is_named(trained, pairs_cs
         assert not told or (int(remark[1]), int(remark[2])) == (len(known), len(apart))
         images = open_model(str(run_folder / "model.safetensors")).contract.metrics["images"]
         assert ("perhaps learnt" in images) == told
+
+
+def test_an_average_of_networks_has_learnt_what_they_have(trained, tmp_path):
+    """It lies in no run's folder, so that the pairs file is told by its contract."""
+    mean = average_checkpoints([trained / "model.safetensors"] * 2, tmp_path / "mean.safetensors")
+    config = load_config(trained / "config.yaml", [f"init={mean}"])
+    said = run_images.warn_of_learnt(config, {"validation": held_apart_pairs(trained / "model.safetensors")})
+    assert said.startswith(f"{mean} was trained on images of {config.data.pairs}")
 
 
 def test_evaluation_writes_every_promised_key(trained, pairs_csv, tmp_path):

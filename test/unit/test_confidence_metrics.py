@@ -1,5 +1,6 @@
 """Coverage, sparsification and calibration on errors whose distribution is known."""
 
+import dataclasses
 import json
 import math
 
@@ -13,7 +14,7 @@ torch = pytest.importorskip("torch", reason="depth_training needs the train extr
 from hypothesis import given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 
-from depth_training.checkpoint import build_contract, load_checkpoint, save_checkpoint  # noqa: E402
+from depth_training.checkpoint import RunError, build_contract, load_checkpoint, save_checkpoint  # noqa: E402
 from depth_training.confidence import (  # noqa: E402
     CONFIDENCE_NAMES,
     REMOVED_SHARES,
@@ -30,8 +31,10 @@ from depth_training.config import DataConfig, NetworkConfig, TrainingConfig, sav
 from depth_training.data.pairs import Pair, read_pairs  # noqa: E402
 from depth_training.evaluation import Camera, evaluate_pairs, evenly_spread, open_model, summarise  # noqa: E402
 from depth_training.metrics import METRIC_NAMES  # noqa: E402
+from depth_training.model_files.ensemble import join_checkpoints  # noqa: E402
 from depth_training.network.depth_network import ConfidenceHead, DepthNetwork  # noqa: E402
 from depth_training.protocols import NYU_EIGEN  # noqa: E402
+from depth_training.run_images import save_images  # noqa: E402
 
 CAMERA = Camera(518.8579, 519.4696)
 

@@ -120,6 +120,19 @@ def test_its_confidence_is_scaled_like_any_other(members, tmp_path):
     np.testing.assert_allclose(after, 3 * before, rtol=1e-5)
 
 
+def test_members_may_normalise_each_their_own_way(members, tmp_path):
+    """Each does it in its part of the graph; the contract's mean and std are a record."""
+    network, contract = load_checkpoint(members[0])
+    other = dataclasses.replace(contract.input, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
+    assert other != contract.input
+    save_checkpoint(network, dataclasses.replace(contract, input=other), tmp_path / "other.safetensors")
+    joined = join_checkpoints([members[0], tmp_path / "other.safetensors"], tmp_path / "both.safetensors")
+    given = load_checkpoint(joined)[1].input
+    assert (given.mean, given.std) == ((0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+    alike = load_checkpoint(join_checkpoints(members[:2], tmp_path / "alike.safetensors"))[1]
+    assert alike.input.mean == contract.input.mean
+
+
 def test_without_a_confidence_in_every_member_there_is_none(members, tmp_path):
     silent = [write_member(tmp_path / f"silent{n}.safetensors", n, confidence=False) for n in range(2)]
     joined = join_checkpoints(silent, tmp_path / "quality.safetensors")

@@ -455,3 +455,17 @@ def test_the_training_focal_length_is_the_geometric_mean():
     assert contract.training_focal_px == pytest.approx((250.0 * 251.0) ** 0.5)
     unknown = changed("training_fx", None) | {"training_fy": None}
     assert ModelContract.from_json(json.dumps(unknown), "test").training_focal_px is None
+
+
+@pytest.mark.parametrize(
+    ("name", "abs_rel", "rmse_m", "delta1", "megabytes"),
+    [("default", 0.157, 0.545, 0.785, 15), ("quality", 0.150, 0.525, 0.80, 30), ("frozen", 0.190, 0.62, 0.71, 15)],
+)
+def test_a_bundled_model_is_as_accurate_as_it_is_to_be(name, abs_rel, rmse_m, delta1, megabytes):
+    """By what `evaluate` measured of this very network: on all test images, under the protocol of the README."""
+    path = resolve_model(name)
+    metrics = read_contract(path).metrics
+    assert metrics["images"] == 327
+    assert metrics["protocol"].startswith("nyu-eigen: 480x640, rows 45:471, columns 41:601")
+    assert (metrics["abs_rel"] <= abs_rel, metrics["rmse"] <= rmse_m, metrics["delta1"] >= delta1) == (True,) * 3
+    assert path.stat().st_size < megabytes * 1e6

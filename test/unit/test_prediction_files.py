@@ -1,6 +1,7 @@
 """Other people's predictions: read, matched to images by name, resized, and refused in the wrong unit."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -8,9 +9,12 @@ import pytest
 
 pytest.importorskip("torch", reason="depth_training needs the train extra")
 
+from depth_estimation_ros.inference.predictor import Prediction
+from depth_training.checkpoint import build_contract
+from depth_training.config import DataConfig, TrainingConfig
 from depth_training.data.pairs import Pair
 from depth_training.data.sources.decoding import UNITS_M
-from depth_training.evaluation import Camera
+from depth_training.evaluation import Camera, given_camera
 from depth_training.judging.prediction_files import (
     PredictionsError,
     check_predicted_unit,
@@ -18,7 +22,7 @@ from depth_training.judging.prediction_files import (
     read_prediction,
     resize_known,
 )
-from depth_training.judging.sources import FolderSource, open_source
+from depth_training.judging.sources import FolderSource, ModelSource, open_source
 from depth_training.protocols import NYU_EIGEN, PROTOCOLS
 
 DEPTH_M = np.array([[1.0, 2.5], [0.0, 7.123]], np.float32)
@@ -95,6 +99,15 @@ def test_predictions_are_found_by_the_images_names(tmp_path):
     found = match_predictions(tmp_path, pairs)
     names = [path and path.name for path in found]
     assert names == ["0001_rgb.npy", "0002.npy", "0003_depth.npy", None, "0005_pred_depth.npy"]
+
+
+def test_predictions_may_be_called_as_colour_images_are(tmp_path):
+    for name in ("0001_color.npy", "0002_colour.png", "0003.npy", "0003_color.png"):
+        (tmp_path / name).touch()
+    pairs = [pair("0001_color.png"), pair("0002_colour.png"), pair("0003_color.jpg")]
+    found = match_predictions(tmp_path, pairs)
+    assert [path and path.name for path in found] == ["0001_color.npy", "0002_colour.png", "0003_color.png"]
+    assert match_predictions(tmp_path, [pair("0003_rgb.jpg")]) == [tmp_path / "0003.npy"]
 
 
 def test_the_more_exact_of_two_files_is_taken(tmp_path):
@@ -187,6 +200,23 @@ def test_another_size_is_resized_and_said(pairs, tmp_path):
         "p: no prediction for 1 images: 2_rgb.png",
         "p: 1 predictions resized from 320x240",
     ]
+
+
+@pytest.mark.parametrize(("fx", "fy", "is_said"), [(518.8579, 519.4696, False), (380.0, 381.0, True)])
+def test_pairs_without_a_focal_length_are_said_to_be_nyus_where_the_model_is_of_another_camera(pairs, fx, fy, is_said):
+    contract = build_contract(TrainingConfig(data=DataConfig(pairs="own.csv", fx=fx, fy=fy)), {})
+    predictor = SimpleNamespace(contract=contract, predict=lambda image_rgb, ratio: flat(image_rgb.shape[:2]))
+    source = ModelSource("own", predictor, given_camera(None, None, DataConfig()), NYU_EIGEN)
+    source.predict(pairs[0], IMAGE)
+    assert bool(source.remarks()) == is_said
+    if is_said:
+        [remark] = source.remarks()
+        assert "1 images of 640x480 do not say their focal length" in remark
+        assert "NYU Depth V2's, 519.2 pixels (the model's training camera has 380.5 there)" in remark
+
+
+def flat(size: tuple[int, int]) -> Prediction:
+    return Prediction(np.full(size, 2, np.float32), None)
 
 
 def test_unknown_depth_neither_spoils_its_neighbours_nor_becomes_known_by_them():

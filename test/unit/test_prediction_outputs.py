@@ -126,6 +126,15 @@ def test_the_camera_is_taken_from_the_csv_before_the_options(tmp_path):
     assert [cameras.are_of_sensor_rows(name) for name in ("a.jpg", "b.jpg", "c.jpg")] == [True, True, False]
 
 
+def test_two_cameras_of_one_image_name_are_refused(tmp_path):
+    csv = tmp_path / "pairs.csv"
+    csv.write_text("image,depth,fx,fy,cx,cy\na/1.jpg,x.png,400,400,,\nb/1.jpg,x.png,900,900,,\n")
+    with pytest.raises(InputError, match=r"two images called 1\.jpg different focal lengths"):
+        given_cameras(None, None, None, None, csv)
+    csv.write_text("image,depth,fx,fy,cx,cy\na/1.jpg,x.png,400,400,,\nb/1.jpg,x.png,400,400,,\n")
+    assert given_cameras(None, None, None, None, csv).of_image("1.jpg", SIZE).fx == 400
+
+
 def test_a_principal_point_is_of_the_sensors_rows_and_a_focal_length_of_either():
     assert given_cameras(500, 510, 320, None).are_of_sensor_rows("a.jpg")
     assert not given_cameras(500, None, None, None).are_of_sensor_rows("a.jpg")

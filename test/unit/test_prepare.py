@@ -213,7 +213,7 @@ def test_the_command_tells_the_source_by_its_name(listed, tmp_path):
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        (("--unit", "m"), "millimetres read as metres"),
+        (("--unit", "m"), "millimetres read as metres? Set another --unit"),
         (("--unit", "inch"), "choose mm, cm, m"),
         (("--unit", "8bit"), "uint16 where 8 bits"),
         (("--kind", "video"), "unknown kind 'video'"),
@@ -227,6 +227,12 @@ def test_the_command_refuses_with_the_reason(listed, tmp_path, options, reason):
     assert isinstance(result.exception, PairsError)
     assert reason in str(result.exception)
     assert left_in(tmp_path) == ["source"]
+
+
+def test_a_unit_is_told_where_the_source_does_not_tell_it(tmp_path):
+    (tmp_path / "nyu_depth_v2_labeled.mat").touch()
+    result = run(tmp_path / "nyu_depth_v2_labeled.mat", "--output", tmp_path / "out", "--unit", "mm")
+    assert "is nyu-mat, which says its own" in str(result.exception)
 
 
 def test_ctrl_c_leaves_no_half_data_set(listed, tmp_path):

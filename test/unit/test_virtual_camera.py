@@ -133,6 +133,17 @@ def test_shrinking_does_not_alias():
         assert np.abs(rendered[inner].astype(int) - 127).max() <= 16, angles
 
 
+def test_an_image_that_grows_is_interpolated_as_on_a_robot():
+    """Half-pixel centres, which OpenCV's own area mean gives up there: a slope stays where it is."""
+    image = np.repeat(np.linspace(20, 220, 40, dtype=np.float32)[None, :, None], 30, 0).repeat(3, 2)
+    depth_m = np.ones((30, 40), np.float32)
+    camera = VirtualCamera((0, 0, 30, 40), (60, 80))
+    rendered, _ = render_view(image, depth_m, Intrinsics(30, 30).matrix((30, 40)), camera, 0)
+    centres = (np.arange(80) + 0.5) / 2 - 0.5
+    expected = np.interp(centres, np.arange(40), image[0, :, 0])
+    np.testing.assert_allclose(rendered[0, :, 0], expected, atol=0.01)
+
+
 def crop_as_before(image_rgb, depth_m, config, zoom, place):
     """The crop that models up to 0.1 were trained with, written out as the oracle."""
     full_height, full_width = depth_m.shape
