@@ -86,11 +86,13 @@ class _Things:
     Attributes:
         shown: (h, w) bool: pixels that show it.
         ranges_m: (n,) float64 horizontal range of the nearest in each beam, +Inf where there is none.
+        too_near: (n,) bool: beams whose nearest is nearer than is measured, to the camera or to the scan's origin.
         covered: (n,) bool: beams that meet one, or lie between two neighbouring pixels that show one.
     """
 
     shown: np.ndarray
     ranges_m: np.ndarray
+    too_near: np.ndarray
     covered: np.ndarray
 
 
@@ -113,7 +115,7 @@ def depth_to_scan(
         at least half of the pixels that could show it do; the view may end before max_range_m. It is NaN where too
         little is known: a range says that nothing stands before it, and whoever clears a map by it relies on that.
         A beam with the camera more than :data:`MOST_BESIDE_M` beside it is not known to be free. It is -Inf where its
-        nearest thing is nearer than min_range_m.
+        nearest thing is nearer than min_range_m, to the camera or to the scan's origin.
     """
     beams = _plan_beams(
         depth_m.shape, tuple(k.ravel()), tuple(pose.rotation.ravel()), (pose.x_m, pose.y_m), band.min_range_m
@@ -129,7 +131,7 @@ def depth_to_scan(
     ranges_m = things.ranges_m.copy()
     stands = np.isfinite(ranges_m)
     hidden = stands & (suspects.ranges_m < IN_FRONT * ranges_m)
-    ranges_m[ranges_m < band.min_range_m] = -np.inf
+    ranges_m[things.too_near] = -np.inf
 
     could_show = _crosses(pose.height_m, pose.height_m + band.max_range_m * rise, band)
     shows = _crosses(pose.height_m, end_m, band)
@@ -165,13 +167,16 @@ def _find_things(depth_m: np.ndarray, pose: CameraPose, beams: _Beams, band: Ban
     beam = np.rint((_wrap(np.arctan2(y_m, x_m) - beams.forward_rad) - beams.first_rad) / beams.increment_rad)
     is_near = range_m <= band.max_range_m
     inside = is_near & (beam >= 0) & (beam < count)
-    ranges_m = np.full(count, np.inf)
-    np.minimum.at(ranges_m, beam[inside].astype(np.intp), range_m[inside])
+    ranges_m, met, met_m = np.full(count, np.inf), beam[inside].astype(np.intp), range_m[inside]
+    np.minimum.at(ranges_m, met, met_m)
+    is_nearest_too_near = (met_m == ranges_m[met]) & (np.minimum(depth_m[shown][inside], met_m) < band.min_range_m)
+    too_near = np.zeros(count, bool)
+    too_near[met[is_nearest_too_near]] = True
     covered = np.isfinite(ranges_m)
     if pose.x_m or pose.y_m:
         covered |= _between_neighbours(shown, np.where(inside, beam, -1).astype(np.intp), beams)
     shown[shown] = is_near
-    return _Things(shown, ranges_m, covered)
+    return _Things(shown, ranges_m, too_near, covered)
 
 
 def _between_neighbours(shown: np.ndarray, beam: np.ndarray, beams: _Beams) -> np.ndarray:

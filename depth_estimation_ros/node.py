@@ -22,7 +22,7 @@ from depth_estimation_ros.colour_conversion import default_converter
 from depth_estimation_ros.diagnostics import CameraState, NodeState, to_diagnostic_array
 from depth_estimation_ros.health import Health
 from depth_estimation_ros.inference.predictor import Predictor, load_predictor
-from depth_estimation_ros.parameter_declaration import DeclaredParameters
+from depth_estimation_ros.parameter_declaration import DeclaredParameters, meant
 from depth_estimation_ros.parameters import Parameters, refusal
 from depth_estimation_ros.periodic import PeriodicThread
 from depth_estimation_ros.topics import in_namespace, input_topics
@@ -204,7 +204,8 @@ class DepthNode(LifecycleNode):
         return SetParametersResult(successful=True)
 
     def _ours(self, changes: list[Parameter]) -> dict[str, Any]:
-        return {change.name: change.value for change in changes if change.name in self._declared.rules}
+        # Humble has no callback that could have unset it before.
+        return {c.name: meant(c.name, c.value) for c in changes if c.name in self._declared.rules}
 
     def _apply(self, changes: list[Parameter]) -> None:
         ours = self._ours(changes)

@@ -11,7 +11,7 @@ from rclpy.parameter import Parameter
 from depth_estimation_ros.parameter_rule import ParameterError, ParameterRule
 from depth_estimation_ros.parameters import RULES, own_rules
 
-UNSET_TEXTS = ("null", "None", "~")
+UNSET_TEXTS = ("null", "None")
 """What becomes of an unset parameter on its way through a file of `ros2 param dump`, at start and by `param load`."""
 
 
@@ -50,7 +50,7 @@ class DeclaredParameters:
     def values(self) -> dict[str, Any]:
         """Read them as they stand, valid or not; None where a camera has none of its own."""
         present = {name: self._node.get_parameter(name).value for name in self.rules if self._node.has_parameter(name)}
-        return {name: None if _says_unset(name, value) else value for name, value in present.items()}
+        return {name: meant(name, value) for name, value in present.items()}
 
     def _declare_deleted(self, changes: list[Parameter]) -> None:
         """`ros2 param delete` undeclares; what a camera has not for itself is declared all the same, and unset."""
@@ -63,7 +63,7 @@ class DeclaredParameters:
         self.rules[rule.name] = rule
         loose = ParameterDescriptor(description=rule.description, dynamic_typing=True)
         given: Any = self._node.declare_parameter(rule.name, default, loose, ignore_override).value
-        if _says_unset(rule.name, given):
+        if given is not None and meant(rule.name, given) is None:
             self._node.undeclare_parameter(rule.name)
             given = self._node.declare_parameter(rule.name, None, loose, ignore_override=True).value
         if default is not None or given is not None:
@@ -78,9 +78,11 @@ class DeclaredParameters:
     def _in_declared_type(self, change: Parameter) -> Parameter:
         """Make a float of `ros2 param set … max_range 5`, and text of a switch; what breaks its rule stays as it is."""
         rule = self.rules.get(change.name)
-        if rule is not None and _says_unset(change.name, change.value):
+        if rule is None:
+            return change
+        if change.value is not None and meant(change.name, change.value) is None:
             return Parameter(change.name, Parameter.Type.NOT_SET)
-        if rule is None or change.type_ == _ros_type(rule):
+        if change.type_ == _ros_type(rule):
             return change
         try:
             return Parameter(rule.name, _ros_type(rule), rule.check(change.value))
@@ -88,8 +90,9 @@ class DeclaredParameters:
             return change
 
 
-def _says_unset(name: str, value: Any) -> bool:
-    return name not in RULES and isinstance(value, str) and value in UNSET_TEXTS
+def meant(name: str, value: Any) -> Any:
+    """The value, but None for a text that says unset of what a camera may have for itself."""
+    return None if name not in RULES and value in UNSET_TEXTS else value
 
 
 def _descriptor(rule: ParameterRule) -> ParameterDescriptor:

@@ -13,8 +13,8 @@ class StampPairs(Generic[A, B]):
     """Pairs each of the first stream with the nearest of the second, no further than the tolerance.
 
     A pair is given out at once where the stamps are equal, else as soon as something later than the first's stamp has
-    come on the second stream, so that no nearer one can come. What is farther than `kept_ns` from the newest of its
-    stream is forgotten: one may lag that much behind the other.
+    come on the second stream, so that no nearer one can come. What is farther than `kept_ns` from the one that
+    came last on its stream is forgotten: one stream may lag that much behind the other, and a recording may begin anew.
     """
 
     def __init__(self, tolerance_ns: int, kept_ns: int = 3_000_000_000):

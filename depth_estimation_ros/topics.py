@@ -59,5 +59,5 @@ def _is_remapped(node: Node, topic: str) -> bool:
     if node.resolve_topic_name(topic) != expanded:
         return True
     # A rule that gives a topic the name which it has anyway changes nothing that rclpy could show.
-    rules = (argument.partition(":=") for argument in sys.argv[1:])
-    return any(sign and name.rpartition(":")[2] in (topic, expanded) for name, sign, _ in rules)
+    names = (topic, expanded, f"{node.get_name()}:{topic}", f"{node.get_name()}:{expanded}")
+    return any(argument.startswith(tuple(f"{name}:=" for name in names)) for argument in sys.argv[1:])

@@ -79,7 +79,7 @@ def build_contract(
     network, data = config.network, config.data
     blocks = "added skips, depthwise" if network.light_decoder else "concatenated skips"
     without = f", without blocks {', '.join(network.left_out_blocks)}" if network.left_out_blocks else ""
-    frozen = f"as in {short_name(config.init)}" if config.init else "frozen"
+    frozen = f"frozen as in {short_name(config.init)}" if config.init else "frozen"
     protocol = protocol or validation_protocol(data.camera_height, data.camera_width)
     mean, std = DepthNetwork.input_statistics(network)
     return ModelContract(

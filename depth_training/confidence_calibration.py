@@ -52,7 +52,7 @@ def held_apart_pairs(checkpoint: Path) -> list[Pair]:
     if learnt != describe_data(config):  # of several runs' networks each may have learnt what another held apart
         raise CalibrationError(
             f"{checkpoint} was trained on {learnt}, {config_file} says {describe_data(config)}: it is not that run's, "
-            "so what it never saw is not known; give --pairs"
+            "or of an earlier version, so what it never saw is not known; give --pairs"
         )
     apart = training_and_validation_pairs(config.data, config.optimiser.seed)[1]
     if not apart:

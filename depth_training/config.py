@@ -350,11 +350,6 @@ def _refuse_values(config: TrainingConfig) -> None:
         )
     if config.optimiser.kept_epoch not in KEPT_EPOCHS:
         raise ConfigError(f"optimiser.kept_epoch is {config.optimiser.kept_epoch!r}: give {' or '.join(KEPT_EPOCHS)}")
-    if config.optimiser.kept_epoch == "last" and config.optimiser.early_stopping:
-        raise ConfigError(
-            f"optimiser.kept_epoch=last with early_stopping={config.optimiser.early_stopping}: the images held apart "
-            "would say which epoch is the last, and flatter it; set optimiser.early_stopping=0, or kept_epoch=best"
-        )
     if not config.name:
         raise ConfigError("name is empty: give the model one, for example name=robot")
     if not 0 < data.shrink_least <= 1:

@@ -54,16 +54,17 @@ def find_pairs(data: Path, run: Path) -> Path:
     folder = run / "data" / _fingerprint(data) / data.name
     if not folder.joinpath("pairs.csv").is_file():
         try:
-            result = prepare(open_bag(data, BagOptions(spacing_s=SPACING_S)).samples, folder)
+            recording = open_bag(data, BagOptions(spacing_s=SPACING_S))
         except PairsError as error:
             raise PairsError(
                 f"{error}: options are those of `prepare {data} --spacing {SPACING_S} --output FOLDER`; then give "
                 "--data FOLDER"
             ) from error
+        result = prepare(recording.samples, folder)
         logger.info("%s: %d pairs, median depth %.2f m", result.pairs, result.written, result.median_depth_m)
         if result.unreadable:
             logger.warning(
-                "%d left out (unreadable.csv), the first: %s", len(result.unreadable), ": ".join(result.unreadable[0])
+                "%d left out (unreadable.csv), the first: %s", len(result.unreadable), result.unreadable[0][1]
             )
     return folder / "pairs.csv"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -96,7 +97,7 @@ def warn_of_learnt(config: TrainingConfig, parts: Mapping[str, Sequence[Pair]]) 
         if not (folder / FILE).is_file():  # a bundled network's, which stayed where it was trained
             learnt = load_checkpoint(checkpoint)[1].training_data
             files = [listed_by[part] for part in held_parts]
-            same = [csv for csv in files if short_name(csv) in learnt]
+            same = [csv for csv in files if re.search(rf"(^|\s){re.escape(short_name(csv))}(,| replayed)", learnt)]
             if same:
                 return f"{name} was trained on images of {same[0]}, perhaps on those held apart here: {REMEDY}"
             return ""

@@ -68,5 +68,5 @@ def _single_frames(parts: Mapping[str, Sequence[Pair]], data: DataConfig) -> str
 
 def _doubtful_unit(pairs: Sequence[Pair]) -> str:
     known_m = [depth_m[depth_m > 0] for depth_m in (read_depth(p.depth) for p in evenly_spread(pairs, JUDGED_FOR_UNIT))]
-    doubt = doubtful_unit([float(np.median(each)) for each in known_m if each.size], SURE_M)
-    return doubt and f"{doubt} Depth is read as millimetres: `prepare --unit` makes them of others"
+    doubt = doubtful_unit([float(np.median(each)) for each in known_m if each.size], SURE_M, "millimetres")
+    return doubt and f"{doubt} `prepare --unit` makes millimetres of other units"

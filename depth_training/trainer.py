@@ -25,8 +25,16 @@ def build_callbacks(config: TrainingConfig, run: Path, order: EpochBatches, vali
         run: Its folder.
         order: Of the training batches, which the checkpoint knows.
         validated: Whether there is a validation set to choose and to stop by.
+
+    Raises:
+        ConfigError: The last epoch is to be kept, and validation is to say which that is.
     """
     settings = config.optimiser
+    if settings.early_stopping and settings.kept_epoch == "last" and validated:
+        raise ConfigError(
+            f"optimiser.kept_epoch=last with early_stopping={settings.early_stopping}: the images held apart would say "
+            "which epoch is the last, and flatter it; set optimiser.early_stopping=0, or kept_epoch=best"
+        )
     # With nothing held apart nothing can choose: the last epoch is the one to keep.
     chosen_by = "val/abs_rel" if validated and settings.kept_epoch == "best" else None
     callbacks: list[Callback] = [

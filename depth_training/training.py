@@ -212,7 +212,8 @@ def train(config: TrainingConfig, run: Path, resume: bool = False) -> Path:
     Raises:
         ConfigError: The batch cannot be shared out to so many processes.
         PairsError: The pairs cannot be used.
-        RunError: Loss or gradient are not finite, the disk is full, or the run was begun with other settings or images.
+        RunError: Loss or gradient are not finite, no image held apart can be judged by, the disk is full, or the run
+            was begun with other settings or images.
         KeyboardInterrupt: Stopped by the user.
     """
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)  # it sets itself to INFO when imported

@@ -67,7 +67,7 @@ def check_scan(facts: ScanFacts) -> list[Finding]:
         remedy = (
             f"correct {facts.mounting}: by these the camera hardly sees between scan.min_height and scan.max_height"
         )
-        findings.append(Finding("WARN", sentence, f"{remedy}; or lower min_confidence"))
+        findings.append(Finding("WARN", sentence, f"{remedy}; or lower min_confidence, or min_range"))
     sentence = f"{facts.topic} is in frame {facts.frame_id!r}, {facts.known_share:.0%} of its beams are known"
     return findings or [Finding("OK", sentence)]
 

@@ -96,7 +96,9 @@ def prepare(
     if kind not in openers:
         raise PairsError(f"unknown kind {kind!r}: choose auto, {', '.join(KINDS)}")
     if unit and kind not in UNIT_KINDS:
-        raise PairsError(f"--unit {unit} is for {' and '.join(UNIT_KINDS)}; {source} is {kind}, which says its own")
+        raise PairsError(
+            f"--unit {unit} is for {' and '.join(UNIT_KINDS)}; {source} is {kind}, which says its own: leave it out"
+        )
     opened = openers[kind]()
     samples = thin(opened.samples, every)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -122,9 +124,10 @@ def prepare(
         )
 
 
-def _unit_check(kind: str, unit: str) -> tuple[tuple[float, float], str]:
+def _unit_check(kind: str, unit: str) -> tuple:
+    """Bounds and remedy of `prepare` where the user may say the unit; nothing, and so its own, elsewhere."""
     if kind not in UNIT_KINDS:
-        return SURE_M, "Correct the source"
+        return ()
     return (SURE_M, "Set another --unit") if unit else (ASSUMED_M, "Set --unit, to mm if millimetres are right")
 
 

@@ -190,12 +190,13 @@ def check_frame(frame: Frame, name: str) -> float:
     return float(np.median(known))
 
 
-def doubtful_unit(medians_m: Sequence[float], within_m: tuple[float, float]) -> str:
+def doubtful_unit(medians_m: Sequence[float], within_m: tuple[float, float], read_as: str = "") -> str:
     """Name the likely mistake behind depth that no indoor or street scene has.
 
     Args:
         medians_m: Of images, metres.
         within_m: Bounds of their median.
+        read_as: The unit that the depth was read in, as `millimetres`; empty where it may be any.
 
     Returns:
         A question; empty where the median lies within the bounds, or where there is none.
@@ -203,7 +204,8 @@ def doubtful_unit(medians_m: Sequence[float], within_m: tuple[float, float]) -> 
     median_m, (least_m, greatest_m) = float(np.median(medians_m)) if medians_m else math.nan, within_m
     if not medians_m or least_m <= median_m <= greatest_m:
         return ""
-    likely = min(UNIT_MISTAKES, key=lambda name: abs(math.log(median_m * UNIT_MISTAKES[name] / TYPICAL_M)))
+    possible = {name: factor for name, factor in UNIT_MISTAKES.items() if name.endswith(read_as)}
+    likely = min(possible, key=lambda name: abs(math.log(median_m * possible[name] / TYPICAL_M)))
     return (
         f"median depth {median_m:g} m over {len(medians_m)} images, outside {least_m:g} to {greatest_m:g} m: {likely}?"
     )

@@ -56,7 +56,11 @@ def export(
         card_path(output).write_text(model_card(output, described.contract, found))
         console.print(f"model card: {card_path(output)}", soft_wrap=True)
     elif card_path(output).is_file():
-        console.print(f"{card_path(output)} is of an earlier export", style="yellow", soft_wrap=True)
+        console.print(
+            f"{card_path(output)} is of an earlier export: remove it, or leave out --no-card",
+            style="yellow",
+            soft_wrap=True,
+        )
 
 
 def _read_metrics(path: Path | None) -> dict | None:

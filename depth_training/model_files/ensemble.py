@@ -47,8 +47,9 @@ def average_checkpoints(checkpoints: Sequence[Path], output: Path) -> Path:
     networks, contracts = _load_alike(checkpoints, output)
     states = [network.state_dict() for network in networks]
     shapes = [{name: tensor.shape for name, tensor in state.items()} for state in states]
-    for path, each in zip(checkpoints, shapes, strict=True):
-        if each != shapes[0]:
+    statistics = [(contract.input.mean, contract.input.std) for contract in contracts]
+    for path, *each in zip(checkpoints, shapes, statistics, strict=True):
+        if each != [shapes[0], statistics[0]]:
             raise CheckpointError(f"{path} and {checkpoints[0]} are not of one architecture: join them by `ensemble`")
     mean = {
         name: torch.stack([state[name].float() for state in states]).mean(0).to(tensor.dtype)

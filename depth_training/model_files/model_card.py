@@ -12,7 +12,7 @@ from depth_training.model_files.parity import SizeParity
 
 
 def card_path(model: Path) -> Path:
-    """Where the card of a model file lies: beside it, ``NAME.md`` for ``NAME.onnx``, else ``NAME.pt2.md``."""
+    """Where the card of a model file lies: beside it, ``NAME.md`` for ``NAME.onnx``, else as ``NAME.pt2.md``."""
     return model.with_suffix(".md") if model.suffix == ".onnx" else model.with_name(f"{model.name}.md")
 
 

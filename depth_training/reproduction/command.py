@@ -10,7 +10,7 @@ import cv2
 import typer
 from rich.console import Console
 
-from depth_training.config import ConfigError
+from depth_training.config import ConfigError, load_config
 
 console = Console()
 
@@ -52,8 +52,8 @@ def reproduce(
     from depth_training.reproduction.experiments import PRESETS, list_experiments, training_config
     from depth_training.reproduction.judge import judge_run
     from depth_training.reproduction.report import write_report
-    from depth_training.reproduction.results import read_results
-    from depth_training.reproduction.run import only_one, refuse_changed_settings, run_experiments, run_folder
+    from depth_training.reproduction.results import list_finished, read_results
+    from depth_training.reproduction.run import only_one, run_experiments, run_folder
     from depth_training.reproduction.split_files import refuse_size, split_folder, write_splits
     from depth_training.training import train
 
@@ -65,23 +65,27 @@ def reproduce(
     experiments = [experiment for experiment in everything if fnmatch(experiment.name, only)]
     if not experiments:
         raise ConfigError(f"--only {only!r} matches none of {', '.join(experiment.name for experiment in everything)}")
-    configs = {
-        experiment.name: training_config(
+    configs = [
+        training_config(
             experiment, size, split_folder(output, experiment.split, experiment.subset), weights, overrides or []
         )
-        for experiment in everything
-    }
+        for experiment in experiments
+    ]
     cv2.setNumThreads(1)
     for csv in (pairs, test):
         refuse_size(csv)
-    for experiment in everything:
-        refuse_changed_settings(run_folder(output, experiment), configs[experiment.name])
     with only_one(output):
-        counts = write_splits(pairs, test, output, size.subset_images, {(e.split, e.subset) for e in experiments})
+        # What was finished before stays in the report, whatever --only asks for now.
+        finished = {
+            e.name: load_config(run_folder(output, e) / "config.yaml", []) for e in list_finished(output, everything)
+        }
+        all_configs = finished | dict(zip((e.name for e in experiments), configs, strict=True))
+        reported = [experiment for experiment in everything if experiment.name in all_configs]
+        counts = write_splits(pairs, test, output, size.subset_images, {(e.split, e.subset) for e in reported})
         try:
             run_experiments(
                 experiments,
-                [configs[experiment.name] for experiment in experiments],
+                configs,
                 output,
                 train,
                 lambda experiment, config, run: judge_run(output, experiment, config, run),
@@ -89,11 +93,8 @@ def reproduce(
         except KeyboardInterrupt as interrupt:
             console.print(f"stopped: the same command goes on from the last whole epoch in {output}", style="red")
             raise typer.Exit(130) from interrupt
-        # What was finished before stays in the report, whatever --only asks for now.
-        results = read_results(output, everything)
-        finished = {result.experiment.name for result in results}
-        reported = [experiment for experiment in everything if experiment in experiments or experiment.name in finished]
-        reported_configs = [configs[experiment.name] for experiment in reported]
+        results = read_results(output, reported)
+        reported_configs = [all_configs[experiment.name] for experiment in reported]
         report = write_report(output, size, reported, reported_configs, results, counts, show or [])
     console.print(f"report: {report}", soft_wrap=True)
 

@@ -39,13 +39,16 @@ class RunResult:
     curve: pd.DataFrame
 
 
+def list_finished(output: Path, experiments: Iterable[Experiment]) -> list[Experiment]:
+    """Those of the experiments that are finished."""
+    return [experiment for experiment in experiments if (run_folder(output, experiment) / RESULT).exists()]
+
+
 def read_results(output: Path, experiments: Iterable[Experiment]) -> list[RunResult]:
     """Read those of the experiments that are finished."""
     results = []
-    for experiment in experiments:
+    for experiment in list_finished(output, experiments):
         run = run_folder(output, experiment)
-        if not (run / RESULT).exists():
-            continue
         summary = json.loads((run / RESULT).read_text(encoding="utf-8"))
         rows = {part: pd.read_csv(run / f"{part}.csv") for part in PARTS}
         results.append(RunResult(experiment, run, summary, rows, read_curve(run)))

@@ -65,13 +65,16 @@ def test_a_laser_scanner_keeps_its_topic_to_itself(robot, name):
     assert robot.count("rejected") == 0
 
 
-def test_floor_alone_is_free(robot):
-    scans = robot.listen(LaserScan, "/scan")
-    robot.start(parameters=POSE)
+@pytest.mark.parametrize("min_range", [0.0, 0.6])
+def test_floor_alone_is_free(robot, min_range):
+    """However near it is: the other outputs leave out what is nearer than min_range, the scan knows it for floor."""
+    scans, depths = robot.listen(LaserScan, "/scan"), robot.listen(Image, "/depth/image_rect")
+    robot.start(parameters={**POSE, "min_range": min_range})
     camera = FloorCamera(robot)
     camera.connect(scans)
     camera.send()
-    robot.wait_until(lambda: scans, "a scan")
+    robot.wait_until(lambda: scans and depths, "a scan and its depth")
+    assert np.isneginf(depth_of(depths[-1])).any() == (min_range > 0)
     ranges = np.array(scans[0].ranges)
     assert not np.isfinite(ranges).any()
     assert np.isposinf(ranges[len(ranges) // 4 : -len(ranges) // 4]).all()

@@ -253,7 +253,7 @@ def test_the_list_changes_on_the_next_configure(robot):
 
 def test_what_a_dump_of_the_parameters_says_of_unset_ones_is_unset_again(robot):
     """rcl reads its null as a text, and `ros2 param load` sends None as one."""
-    unset = {"front.scale": "'null'", "front.optical_frame": "null", "front.scan.frame": "'~'", "left.scale": 0.9}
+    unset = {"front.scale": "'null'", "front.optical_frame": "null", "front.scan.frame": "None", "left.scale": 0.9}
     robot.start(parameters={"cameras": "[front, left]", "scale": 1.2, **unset})
     robot.wait_for_state("active")
 

@@ -115,8 +115,11 @@ def test_the_split_files_are_what_was_trained_on(output):
 def test_the_same_command_again_trains_nothing_and_other_settings_are_refused(arguments, output):
     model = output / "runs" / "table1_mobilenet_v2_frames_seed0" / "model.safetensors"
     before = model.stat().st_mtime_ns
-    again = reproduce(*arguments, *SMALL)
+    again = reproduce(*arguments, "--only", "table1_mobilenet_v2_frames_*", *SMALL)
     assert again.returncode == 0, again.stdout + again.stderr
+    report = (output / "report" / "report.md").read_text()
+    assert "2 of 2 runs" in report  # the other one was finished before
+    assert "| here, SqueezeNet | 1 | 3 |" in report
     assert "table1_mobilenet_v2_frames_seed0 is finished" in again.stdout
     assert model.stat().st_mtime_ns == before
     refused = reproduce(*arguments, *SMALL, "optimiser.epochs=4")

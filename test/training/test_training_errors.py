@@ -47,11 +47,11 @@ def error_of(output: str) -> str:
 
 
 def broken_pairs(folder: Path, kind: str) -> Path:
-    """Four pairs of which the third is broken."""
+    """Twelve pairs, of which one that no look at some of them meets is broken."""
     lines = ["image,depth,index"]
-    for number in range(4):
+    for number in range(12):
         image, depth_mm = np.zeros((48, 64, 3), np.uint8), np.full((48, 64), 2000, np.uint16)
-        if number == 2:
+        if number == 3:
             depth_mm = {"8 bit": depth_mm.astype(np.uint8), "other size": depth_mm[:24]}[kind]
         cv2.imwrite(str(folder / f"{number}.jpg"), image)
         cv2.imwrite(str(folder / f"{number}.png"), depth_mm)
@@ -62,7 +62,7 @@ def broken_pairs(folder: Path, kind: str) -> Path:
 
 @pytest.mark.parametrize(
     ("kind", "reason"),
-    [("8 bit", "2.png is uint8 of shape"), ("other size", "2.jpg is 64x48 but")],
+    [("8 bit", "3.png is uint8 of shape"), ("other size", "3.jpg is 64x48 but")],
 )
 def test_a_pair_that_a_loader_process_cannot_use_is_named_in_one_sentence(train, tmp_path, kind, reason):
     status, output = train("data.validation_share=0", pairs=broken_pairs(tmp_path, kind))
@@ -102,7 +102,7 @@ def test_an_epoch_that_the_held_apart_images_choose_is_not_called_the_last(train
 
 
 def test_held_apart_images_without_depth_in_range_end_the_run_after_its_first_epoch(train, tmp_path, pairs_csv, caplog):
-    """In tenths of millimetres: what the pairs are and how they are numbered is said as well."""
+    """That their unit is doubtful was said at the start."""
     table = pd.read_csv(pairs_csv)
     for number, row in enumerate(table.itertuples()):
         depth_mm = cv2.imread(str(pairs_csv.parent / row.depth), cv2.IMREAD_UNCHANGED)

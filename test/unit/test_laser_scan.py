@@ -147,6 +147,19 @@ def test_floor_nearer_than_the_least_range_is_no_obstacle(height_m, pitch_deg, m
     np.testing.assert_array_equal(near[:60], expected[:60])
 
 
+def test_what_is_too_near_to_the_camera_is_so_from_any_origin():
+    """A gripper before the lens, which min_range is set to leave out."""
+    pose = CameraPose(pose_over_floor(0.5, 0, "base").rotation, 0.3, 0.0, 0.5, "base")
+    depth_m = depth_of_planes(pose, [FLOOR, wall(0, 3.0)])
+    gripper = np.zeros(SIZE, bool)
+    gripper[50:70, 70:90] = True
+    held = depth_to_scan(np.where(gripper, np.float32(0.2), depth_m), K, pose, Band(0.1, 0.8, 0.4, 10.0)).ranges_m
+    ahead = held[held.size // 2 - 3 : held.size // 2 + 4]
+    assert np.isneginf(ahead).any()
+    assert not (ahead < 2).any() or np.isneginf(ahead[ahead < 2]).all()
+    assert np.isfinite(held[:20]).all()
+
+
 @pytest.mark.parametrize("pitch_deg", [0.0, 10.0])
 def test_a_low_box_that_is_not_trusted_is_not_free(pitch_deg):
     pose = pose_over_floor(0.3, pitch_deg, "foot")
