@@ -156,8 +156,8 @@ def test_what_is_too_near_to_the_camera_is_so_from_any_origin():
     held = depth_to_scan(np.where(gripper, np.float32(0.2), depth_m), K, pose, Band(0.1, 0.8, 0.4, 10.0)).ranges_m
     ahead = held[held.size // 2 - 3 : held.size // 2 + 4]
     assert np.isneginf(ahead).any()
-    assert not (ahead < 2).any() or np.isneginf(ahead[ahead < 2]).all()
-    assert np.isfinite(held[:20]).all()
+    assert not (ahead[np.isfinite(ahead)] < 2).any()
+    assert np.isfinite(held).sum() > 60
 
 
 @pytest.mark.parametrize("pitch_deg", [0.0, 10.0])
