@@ -161,7 +161,8 @@ def _find_things(depth_m: np.ndarray, pose: CameraPose, beams: _Beams, band: Ban
     height_m = pose.height_m + np.where(is_measured(depth_m), depth_m, np.nan) * beams.directions[..., 2]
     shown = _is_within(height_m, band)
     # (3, m) of the m pixels that show something, in the frame's axes
-    x_m, y_m, _ = depth_m[shown] * beams.directions[shown].T
+    shown_m = depth_m[shown]
+    x_m, y_m, _ = shown_m * beams.directions[shown].T
     x_m, y_m = x_m + pose.x_m, y_m + pose.y_m
     range_m = np.hypot(x_m, y_m)
     beam = np.rint((_wrap(np.arctan2(y_m, x_m) - beams.forward_rad) - beams.first_rad) / beams.increment_rad)
@@ -169,7 +170,7 @@ def _find_things(depth_m: np.ndarray, pose: CameraPose, beams: _Beams, band: Ban
     inside = is_near & (beam >= 0) & (beam < count)
     ranges_m, met, met_m = np.full(count, np.inf), beam[inside].astype(np.intp), range_m[inside]
     np.minimum.at(ranges_m, met, met_m)
-    is_nearest_too_near = (met_m == ranges_m[met]) & (np.minimum(depth_m[shown][inside], met_m) < band.min_range_m)
+    is_nearest_too_near = (met_m == ranges_m[met]) & (np.minimum(shown_m[inside], met_m) < band.min_range_m)
     too_near = np.zeros(count, bool)
     too_near[met[is_nearest_too_near]] = True
     covered = np.isfinite(ranges_m)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
@@ -329,17 +328,16 @@ def _refuse_values(config: TrainingConfig) -> None:
             "or leave the setting out"
         )
     network = config.network
-    depths_m = (0.0, network.least_depth_m, network.mean_depth_m, network.greatest_depth_m)
     if not 0 < network.least_depth_m < network.greatest_depth_m:
         raise ConfigError(
             f"network.least_depth_m is {network.least_depth_m:g} and greatest_depth_m {network.greatest_depth_m:g}: "
             "the model answers between them, so give two depths in rising order above 0"
         )
-    if network.head == "log_depth" and not all(low < high for low, high in itertools.pairwise(depths_m)):
+    if network.head == "log_depth" and not network.least_depth_m < network.mean_depth_m < network.greatest_depth_m:
         raise ConfigError(
-            f"network.least_depth_m, mean_depth_m and greatest_depth_m are {depths_m[1]:g}, {depths_m[2]:g} and "
-            f"{depths_m[3]:g}: the head starts at the mean and answers between the others, so give them in rising "
-            "order above 0"
+            f"network.least_depth_m, mean_depth_m and greatest_depth_m are {network.least_depth_m:g}, "
+            f"{network.mean_depth_m:g} and {network.greatest_depth_m:g}: the head starts at the mean and answers "
+            "between the others, so give them in rising order above 0"
         )
     if config.optimiser.schedule not in SCHEDULES:
         raise ConfigError(f"optimiser.schedule is {config.optimiser.schedule!r}: give {' or '.join(SCHEDULES)}")

@@ -65,8 +65,7 @@ class ModelSource:
     protocol: Protocol
     missing: list[str] = field(default_factory=list)
     assumed: Counter[tuple[int, int, float]] = field(default_factory=Counter)
-    """Images of (H, W) that were taken for the camera's though its size or the model's training camera is another, with
-    the focal length (pixels) that it has."""
+    """Images of (H, W) that were taken for the camera's, with the focal length (pixels) that it has at that size."""
 
     @property
     def model_name(self) -> str:
@@ -82,24 +81,23 @@ class ModelSource:
         size = (image_rgb.shape[0], image_rgb.shape[1])
         camera = camera_of(pair, self.camera, size)
         if pair.intrinsics is None and self.camera.size is not None and camera.focal_px is not None:
-            own_px = self._training_focal_px(size)
-            if self.camera.size != size or not math.isclose(camera.focal_px, own_px, rel_tol=0.01):
-                self.assumed[(*size, camera.focal_px)] += 1
+            self.assumed[(*size, camera.focal_px)] += 1
         return predict_under(self.predictor, image_rgb, camera, self.protocol)
 
     def remarks(self) -> list[str]:
-        """Which focal lengths were assumed."""
-        return [
-            f"{self.name}: {count} images of {width}x{height} do not say their focal length (columns fx, fy): taken to "
-            f"show as much as NYU Depth V2's, {focal_px:.1f} pixels (the model's training camera has "
-            f"{self._training_focal_px((height, width)):.1f} there); --fx and --fy give another"
-            for (height, width, focal_px), count in self.assumed.items()
-        ]
-
-    def _training_focal_px(self, size: tuple[int, int]) -> float:
-        focal_px = assumed_camera(training_camera(self.predictor.contract)).at(size).focal_px
-        assert focal_px is not None  # a camera of settings has one
-        return focal_px
+        """Which focal lengths were assumed, for images of another size or a model of another training camera."""
+        trained, lines = assumed_camera(training_camera(self.predictor.contract)), []
+        for (height, width, focal_px), count in self.assumed.items():
+            trained_px = trained.at((height, width)).focal_px
+            assert trained_px is not None  # a camera of settings has one
+            if self.camera.size == (height, width) and math.isclose(focal_px, trained_px, rel_tol=0.01):
+                continue
+            lines.append(
+                f"{self.name}: {count} images of {width}x{height} do not say their focal length (columns fx, fy): "
+                f"taken to show as much as NYU Depth V2's, {focal_px:.1f} pixels (the model's training camera has "
+                f"{trained_px:.1f} there); --fx and --fy give another"
+            )
+        return lines
 
 
 class FolderSource:
