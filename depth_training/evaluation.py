@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from depth_estimation_ros.inference import ModelFileError, resolve_model
 from depth_estimation_ros.inference.network_size import choose_network_size
 from depth_estimation_ros.inference.predictor import Prediction, Predictor, check_device, load_predictor
 from depth_estimation_ros.inference.preprocessing import resize_image
@@ -25,6 +26,7 @@ from depth_training.metrics import METRIC_NAMES, per_image_means, rooted
 from depth_training.protocols import NYU_EIGEN, Protocol, ProtocolError
 
 CHECKPOINT_SUFFIX = ".safetensors"
+PRESETS = Path(__file__).parents[1] / "config" / "training"  # in a checkout; an installed package has none
 
 
 @dataclass(frozen=True)
@@ -82,12 +84,22 @@ def open_model(model: str, device: str = "auto") -> Predictor:
     """Open a bundled name, an ONNX or .pt2 file, or a .safetensors checkpoint, as one kind of predictor.
 
     Raises:
-        ModelFileError: An exported model that cannot be used.
+        ModelFileError: An exported model that cannot be used, or none; for a preset's name, how to make it.
         CheckpointError: A checkpoint that cannot be used.
         BackendError: An unknown device, or one that this machine does not have.
     """
     check_device(device)
     if not model.endswith(CHECKPOINT_SUFFIX):
+        try:
+            resolve_model(model)
+        except ModelFileError as error:
+            preset = PRESETS / f"{model}.yaml"
+            if preset.parent != PRESETS or not preset.is_file():
+                raise
+            raise ModelFileError(
+                f"{error}; {preset.name} is a preset: `train --preset config/training/{preset.name} --output RUN "
+                "data.pairs=CSV`, then give RUN/model.safetensors"
+            ) from None
         return load_predictor(model, device=device)
     network, contract = load_checkpoint(Path(model))
     return Predictor(contract, NetworkBackend(network, contract, str(choose_device(device))))

@@ -92,6 +92,8 @@ def evaluate(
     console.print(tables.bins_table(result["depth_bins"]))
     if "confidence" in result:
         console.print(tables.confidence_table(result["confidence"]))
+    if "confidence_masks" in result:
+        console.print(tables.masks_table(result["confidence_masks"]))
     console.print(result["protocol"], style="dim", highlight=False)
     _print_remarks([source])
     if json_file:

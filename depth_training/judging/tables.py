@@ -63,6 +63,18 @@ def confidence_table(confidence: dict) -> Table:
     return table
 
 
+def masks_table(masks: Sequence[dict[str, float]]) -> Table:
+    """What is left above each `min_confidence`."""
+    table = Table("min_confidence", "pixels kept", "abs_rel", "delta1", "confidence told (should be delta1)")
+    for entry in masks:
+        table.add_row(
+            f"{entry['min_confidence']:g}",
+            f"{100 * entry['kept']:.1f} %",
+            *(f"{entry[name]:.3f}" for name in ("abs_rel", "delta1", "told")),
+        )
+    return table
+
+
 def ranking_table(results: Sequence[dict], differences: Sequence[Difference]) -> Table:
     """Every source's metrics; the best of each is bold, and ``=`` marks what is not told apart from it."""
     title = f"{results[0]['images']} images; bold: best, = : not told apart from it"

@@ -15,6 +15,7 @@ from depth_estimation_ros.inference import ModelContract, ModelFileError, read_c
 from depth_estimation_ros.inference.contract_rules import check_keys
 from depth_estimation_ros.inference.errors import first_line
 from depth_training.checkpoint import CheckpointError, load_checkpoint
+from depth_training.judging.tables import CONFIDENCE_MEANINGS
 from depth_training.model_files.work import count
 
 Rows = list[tuple[str, str]]
@@ -117,6 +118,7 @@ def contract_rows(contract: ModelContract) -> Rows:
         ("confidence", taken.confidence_meaning or "none"),
         ("training camera", camera),
         *metric_rows(contract.metrics),
+        *confidence_rows(contract.metrics),
     ]
 
 
@@ -133,6 +135,18 @@ def metric_rows(metrics: dict[str, Any]) -> Rows:
             rows.append((name, f"{value:d}{between}" if isinstance(value, int) else f"{value:.4f}{between}"))
         elif isinstance(value, str):
             rows.append((name, value))
+    return rows
+
+
+def confidence_rows(metrics: dict[str, Any]) -> Rows:
+    """What a contract's metrics say of its confidence: each figure with its interval and its meaning."""
+    confidence = metrics.get("confidence", {})
+    intervals = confidence.get("interval95", {})
+    rows = []
+    for name, meaning in CONFIDENCE_MEANINGS.items():
+        if name in confidence:
+            between = " ({:.4f} to {:.4f})".format(*intervals[name]) if name in intervals else ""
+            rows.append((name, f"{confidence[name]:.4f}{between}: {meaning}"))
     return rows
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from depth_estimation_ros.inference import ModelContract
 from depth_training.metrics import METRIC_NAMES
-from depth_training.model_files.description import Rows, contract_rows, file_rows, metric_rows
+from depth_training.model_files.description import Rows, confidence_rows, contract_rows, file_rows, metric_rows
 from depth_training.model_files.parity import SizeParity
 
 
@@ -24,7 +26,7 @@ def model_card(path: Path, contract: ModelContract, parity: Sequence[SizeParity]
         contract: What it carries.
         parity: How it compares with the checkpoint it was exported from.
     """
-    measured = {name for name, _ in metric_rows(contract.metrics)}
+    measured = {name for name, _ in (*metric_rows(contract.metrics), *confidence_rows(contract.metrics))}
     said = [row for row in contract_rows(contract) if row[0] not in {*measured, "name", "licence", "training data"}]
     sections = [
         f"# {contract.name}",
@@ -81,7 +83,23 @@ def _metrics(contract: ModelContract) -> str:
         if "images" in metrics
         else ""
     )
-    return "\n".join(lines) + f"{measured_on}\n\nProtocol: {metrics['protocol']}."
+    parts = ["\n".join(lines) + f"{measured_on}\n\nProtocol: {metrics['protocol']}."]
+    if confidence := confidence_rows(metrics):
+        parts.append(f"Its confidence, on the same images:\n\n{_table(confidence)}")
+    if bins := metrics.get("depth_bins"):
+        parts.append(f"By true depth:\n\n{_by_depth(bins)}")
+    return "\n\n".join(parts)
+
+
+def _by_depth(bins: Sequence[dict[str, Any]]) -> str:
+    lines = ["| m | pixels | abs_rel | rmse m | delta1 | depth told, over the true |", "|---|---|---|---|---|---|"]
+    for entry in bins:
+        span = f"over {entry['from_m']:g}" if entry["to_m"] is None else f"{entry['from_m']:g} to {entry['to_m']:g}"
+        lines.append(
+            f"| {span} | {100 * entry['share']:.1f} % | {entry['abs_rel']:.3f} | {entry['rmse']:.3f} "
+            f"| {entry['delta1']:.3f} | {math.exp(entry['bias']):.2f} |"
+        )
+    return "\n".join(lines)
 
 
 def _limits(contract: ModelContract) -> str:

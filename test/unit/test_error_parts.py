@@ -89,7 +89,7 @@ def test_the_parts_of_several_images_add_up_to_their_abs_rel(reduce):
         truth[random.random(truth.shape) < holes] = 0
         predicted = Prediction((truth * (1.1 + holes) + 0.3).astype(np.float32), None)
         row = {**judge_prediction(predicted, truth, WHOLE), **error_parts(predicted.depth_m, truth, WHOLE)}
-        judged.append(JudgedPair("a.jpg", [row], [bin_sums(predicted.depth_m, truth, WHOLE)], 0.0))
+        judged.append(JudgedPair("a.jpg", [row], [bin_sums(predicted.depth_m, truth, WHOLE)], [None], 0.0))
     result = summarise_source(judged, 0, "somebody's", WHOLE, reduce)
     whole = sum(result["error_parts"][name] for name in ("scale_part", "shape_part", "edge_part"))
     assert whole == pytest.approx(result["abs_rel"], rel=1e-5)

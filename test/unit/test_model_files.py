@@ -3,6 +3,8 @@
 import dataclasses
 import hashlib
 import json
+import math
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -13,7 +15,7 @@ torch = pytest.importorskip("torch", reason="depth_training needs the train extr
 
 from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
 
-from depth_estimation_ros.inference import ModelContract  # noqa: E402
+from depth_estimation_ros.inference import ModelContract, ModelFileError, resolve_model  # noqa: E402
 from depth_training.checkpoint import build_contract, load_checkpoint, save_checkpoint  # noqa: E402
 from depth_training.config import DataConfig, NetworkConfig, TrainingConfig, save_config  # noqa: E402
 from depth_training.evaluation import open_model  # noqa: E402
@@ -27,7 +29,7 @@ from depth_training.model_files.description import (  # noqa: E402
 )
 from depth_training.model_files.model_card import model_card  # noqa: E402
 from depth_training.model_files.parity import compare_models, export_compared, parity_sizes, refuse_beyond  # noqa: E402
-from depth_training.model_files.work import onnx_multiply_adds, onnx_parameters  # noqa: E402
+from depth_training.model_files.work import count, onnx_multiply_adds, onnx_parameters  # noqa: E402
 from depth_training.network.depth_network import DepthNetwork  # noqa: E402
 
 METRICS = {
@@ -233,6 +235,13 @@ def test_a_run_is_described_by_its_best_validation_and_its_settings(tmp_path):
     assert progress["best validation"] == "epoch 2: abs_rel 0.3100, delta1 0.6100"
 
 
+def test_a_preset_that_is_asked_for_as_a_model_says_how_to_make_it():
+    with pytest.raises(ModelFileError, match="--preset config/training/paper_squeezenet.yaml .* RUN/model.safetensors"):
+        open_model("paper_squeezenet")
+    with pytest.raises(ModelFileError, match=r"bundled name \(default, frozen, quality\)$"):
+        open_model("../training/paper_squeezenet")
+
+
 def test_a_model_card_says_what_a_reader_asks(exported):
     path, found = exported
     card = model_card(path, describe_model(str(path)).contract, found)
@@ -243,6 +252,35 @@ def test_a_model_card_says_what_a_reader_asks(exported):
     assert hashlib.sha256(path.read_bytes()).hexdigest() in card
     assert f"{100 * found[0].greatest:.3f} %" in card
     assert "Nobody measured." in model_card(path, dataclasses.replace(load_contract(path), metrics={}))
+
+
+def test_a_card_says_what_the_confidence_is_worth_and_how_depth_errs_near_and_far(exported):
+    path, _ = exported
+    contract = load_contract(path)
+    bins = [
+        {"from_m": 0.0, "to_m": 1.0, "share": 0.025, "abs_rel": 0.4, "rmse": 0.5, "delta1": 0.3, "bias": math.log(1.43)},
+        {"from_m": 1.0, "to_m": None, "share": 0.975, "abs_rel": 0.1, "rmse": 0.6, "delta1": 0.8, "bias": math.log(0.8)},
+    ]
+    confidence = {"coverage_1_sigma": 0.653, "interval95": {"coverage_1_sigma": [0.63, 0.68]}, "farthest_rmse": 0.79}
+    metrics = {**contract.metrics, "confidence": confidence, "depth_bins": bins}
+    card = model_card(path, dataclasses.replace(contract, metrics=metrics))
+    assert "| coverage_1_sigma | 0.6530 (0.6300 to 0.6800): share of errors within one sigma" in card
+    assert "| farthest_rmse | 0.7900: " in card
+    assert "| 0 to 1 | 2.5 % | 0.400 | 0.500 | 0.300 | 1.43 |" in card
+    assert "| over 1 | 97.5 % | 0.100 | 0.600 | 0.800 | 0.80 |" in card
+
+
+@pytest.mark.parametrize(
+    ("name", "most_gmac", "most_parameters"), [("default", 2, 6e6), ("quality", 8, 20e6), ("frozen", 1, 6e6)]
+)
+def test_the_card_of_a_bundled_model_is_that_of_its_file(name, most_gmac, most_parameters):
+    path = resolve_model(name)
+    contract = load_contract(path)
+    card = (Path(__file__).parents[2] / "docs" / "models" / f"{name}.md").read_text()
+    assert card.startswith(model_card(path, contract).rstrip()), f"write docs/models/{name}.md anew, by `export`"
+    parameters, work = count(path, contract.input.usual_size)
+    assert parameters <= most_parameters
+    assert work <= most_gmac * 1e9
 
 
 def load_contract(path) -> ModelContract:
