@@ -107,7 +107,7 @@ def draw(points: Sequence[Point], path: Path) -> Path:
         colour = "tab:blue" if point in best else "tab:gray"
         if point.interval is not None:
             axis.plot([point.latency_ms] * 2, point.interval, color=colour, linewidth=1, alpha=0.5)
-        axis.plot(point.latency_ms, point.abs_rel, "o", color=colour)
+        axis.plot(point.latency_ms, point.abs_rel, "o" if point.name else ".", color=colour)  # many share a latency
         place, offset = (point.latency_ms, point.abs_rel), (6, -10 if point in best else 4)  # out of each other's way
         axis.annotate(point.name, place, xytext=offset, textcoords="offset points", fontsize=8, color=colour)
     for scaled, ticks in ((axis.xaxis, LATENCY_TICKS_MS), (axis.yaxis, ERROR_TICKS)):

@@ -178,8 +178,8 @@ def test_a_full_hd_source_gives_the_depth_of_its_reduction(bundled):
         np.testing.assert_allclose(of_large.view.k_network, of_small.view.k_network, rtol=1e-6)
         assert np.abs(of_large.image_rgb.astype(float) - of_small.image_rgb).mean() < 2  # of 255
         log_ratio = np.log(of_large.depth_m / of_small.depth_m)
-        assert abs(log_ratio.mean()) < 0.03
-        assert np.median(np.abs(log_ratio)) < 0.04
+        assert abs(log_ratio.mean()) < 0.02
+        assert np.median(np.abs(log_ratio)) < 0.02
 
 
 @pytest.mark.parametrize("value", [0, 3, 128, 252, 255])

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from depth_estimation_ros.inference import ModelContract
+from depth_estimation_ros.inference import ModelContract, read_contract, resolve_model
 from depth_estimation_ros.parameter_rule import ParameterRule
 from depth_estimation_ros.parameters import RULES
 from depth_estimation_ros.transport import FULL_BYTES, LEAST_BYTES, MEGABYTE
@@ -55,6 +55,18 @@ def test_every_launch_argument_is_listed():
     assert len(arguments) > 8
     section = README[README.index("--show-args") : README.index("### Topics")]
     assert [name for name in arguments if f"`{name}`" not in section] == []
+
+
+@pytest.mark.parametrize("name", ["default", "quality", "frozen"])
+def test_the_accuracy_of_a_bundled_model_is_that_in_its_file(name):
+    metrics = read_contract(resolve_model(name)).metrics
+    names = ("abs_rel", "rmse", "rmse_relative", "log10", "delta1", "delta2", "delta3")
+    figures = [f"{metrics[metric]:.3f}"[1:] for metric in names]
+    spans = ["{:.3f} to {:.3f}".format(*metrics["interval95"][metric]).replace("0.", ".") for metric in names]
+    rows = re.search(rf"^\| \*\*{name}\*\*, [^|]*\| (.*) \|\n\| 95 % interval \| (.*) \|$", README, re.MULTILINE)
+    assert rows is not None
+    assert rows[1].split(" | ") == figures
+    assert rows[2].split(" | ") == spans
 
 
 def test_the_sizes_of_shared_memory_are_those_of_the_code():
