@@ -136,7 +136,9 @@ def describe_data(config: TrainingConfig) -> str:
     replayed = f", {short_name(data.replay_pairs)} replayed" if data.replay_pairs else ""
     origin = f", from {short_name(config.init)}" if config.init else ""
     taught = f", taught by {short_name(config.loss.teacher)}" if config.loss.teacher else ""
-    return f"{short_name(data.pairs)}, {data.split} split, seed {config.optimiser.seed}{replayed}{origin}{taught}"
+    apart = data.test_share or (data.validation_share and not data.validation_pairs)
+    part = f"{data.split} split" if apart else "all pairs"
+    return f"{short_name(data.pairs)}, {part}, seed {config.optimiser.seed}{replayed}{origin}{taught}"
 
 
 def save_checkpoint(network: Network, contract: ModelContract, path: Path, half: bool = False) -> Path:

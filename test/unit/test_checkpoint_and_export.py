@@ -9,7 +9,7 @@ torch = pytest.importorskip("torch", reason="depth_training needs the train extr
 
 import depth_training.checkpoint as checkpoint_module  # noqa: E402
 from depth_estimation_ros.inference import load_predictor  # noqa: E402
-from depth_training.checkpoint import build_contract, load_checkpoint, save_checkpoint  # noqa: E402
+from depth_training.checkpoint import build_contract, describe_data, load_checkpoint, save_checkpoint  # noqa: E402
 from depth_training.confidence_calibration import rescale_checkpoint  # noqa: E402
 from depth_training.config import DataConfig, NetworkConfig, TrainingConfig  # noqa: E402
 from depth_training.evaluation import open_model  # noqa: E402
@@ -157,3 +157,17 @@ def test_an_export_may_claim_a_narrower_zoom_than_was_trained_and_no_wider(tmp_p
         with pytest.raises(ExportError, match=r"training showed 0\.7 to 1\.6 times"):
             export_checkpoint(trained, tmp_path / "no.onnx", zoom=zoom)
     assert not (tmp_path / "no.onnx").exists()
+
+
+@pytest.mark.parametrize(
+    ("data", "part"),
+    [
+        ({"validation_share": 0.1}, "blocks split"),
+        ({"validation_share": 0.0}, "all pairs"),
+        ({"validation_share": 0.1, "validation_pairs": "other/pairs.csv"}, "all pairs"),
+        ({"validation_share": 0.0, "test_share": 0.2}, "blocks split"),
+    ],
+)
+def test_a_contract_says_whether_pairs_were_held_apart(data, part):
+    config = TrainingConfig(data=DataConfig(pairs="a/nyu2/train.csv", **data), init="runs/first/model.safetensors")
+    assert describe_data(config) == f"nyu2/train.csv, {part}, seed 0, from first/model.safetensors"
