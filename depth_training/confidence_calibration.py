@@ -48,15 +48,15 @@ def held_apart_pairs(checkpoint: Path) -> list[Pair]:
     if not config_file.is_file():
         raise CalibrationError(f"{config_file} does not exist, to say what the run held apart: give --pairs")
     config = load_config(config_file, [])
+    apart = training_and_validation_pairs(config.data, config.optimiser.seed)[1]
+    if not apart:
+        raise CalibrationError(f"the run of {config_file} held no pairs apart (data.validation_share=0): give --pairs")
     learnt = load_checkpoint(checkpoint)[1].training_data
     if learnt != describe_data(config):  # of several runs' networks each may have learnt what another held apart
         raise CalibrationError(
             f"{checkpoint} was trained on {learnt}, {config_file} says {describe_data(config)}: it is not that run's, "
             "or of an earlier version, so what it never saw is not known; give --pairs"
         )
-    apart = training_and_validation_pairs(config.data, config.optimiser.seed)[1]
-    if not apart:
-        raise CalibrationError(f"the run of {config_file} held no pairs apart (data.validation_share=0): give --pairs")
     refuse_changed_images(config_file.parent, {"validation": apart}, "give others by --pairs")
     if learnt_before := warn_of_learnt(config, {"validation": apart}):
         logger.warning("%s", learnt_before)

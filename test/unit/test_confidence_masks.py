@@ -7,8 +7,8 @@ import pytest
 
 pytest.importorskip("torch", reason="depth_training needs the train extra")
 
-from depth_training.judging.confidence_masks import THRESHOLDS, mask_sums, summarise_masks  # noqa: E402
-from depth_training.protocols import PROTOCOLS  # noqa: E402
+from depth_training.judging.confidence_masks import THRESHOLDS, mask_sums, summarise_masks
+from depth_training.protocols import PROTOCOLS
 
 WHOLE = PROTOCOLS["whole-image"]
 
@@ -19,7 +19,9 @@ def test_each_threshold_keeps_what_is_at_least_as_sure():
     truth[random.random(truth.shape) < 0.2] = 0
     predicted = (truth * random.uniform(0.6, 1.6, truth.shape) + 0.1).astype(np.float32)
     sigma = random.uniform(0.02, 0.6, truth.shape).astype(np.float32)
-    masks = summarise_masks(np.stack([mask_sums(p, s, t, WHOLE) for p, s, t in zip(predicted, sigma, truth)]))
+    masks = summarise_masks(
+        np.stack([mask_sums(p, s, t, WHOLE) for p, s, t in zip(predicted, sigma, truth, strict=True)])
+    )
     assert [entry["min_confidence"] for entry in masks] == list(THRESHOLDS)
     least, greatest = WHOLE.bounds_m
     known = (truth > least) & (truth < greatest)

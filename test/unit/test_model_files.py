@@ -236,7 +236,9 @@ def test_a_run_is_described_by_its_best_validation_and_its_settings(tmp_path):
 
 
 def test_a_preset_that_is_asked_for_as_a_model_says_how_to_make_it():
-    with pytest.raises(ModelFileError, match="--preset config/training/paper_squeezenet.yaml .* RUN/model.safetensors"):
+    with pytest.raises(
+        ModelFileError, match=r"--preset config/training/paper_squeezenet\.yaml .* RUN/model\.safetensors"
+    ):
         open_model("paper_squeezenet")
     with pytest.raises(ModelFileError, match=r"bundled name \(default, frozen, quality\)$"):
         open_model("../training/paper_squeezenet")
@@ -258,8 +260,24 @@ def test_a_card_says_what_the_confidence_is_worth_and_how_depth_errs_near_and_fa
     path, _ = exported
     contract = load_contract(path)
     bins = [
-        {"from_m": 0.0, "to_m": 1.0, "share": 0.025, "abs_rel": 0.4, "rmse": 0.5, "delta1": 0.3, "bias": math.log(1.43)},
-        {"from_m": 1.0, "to_m": None, "share": 0.975, "abs_rel": 0.1, "rmse": 0.6, "delta1": 0.8, "bias": math.log(0.8)},
+        {
+            "from_m": 0.0,
+            "to_m": 1.0,
+            "share": 0.025,
+            "abs_rel": 0.4,
+            "rmse": 0.5,
+            "delta1": 0.3,
+            "bias": math.log(1.43),
+        },
+        {
+            "from_m": 1.0,
+            "to_m": None,
+            "share": 0.975,
+            "abs_rel": 0.1,
+            "rmse": 0.6,
+            "delta1": 0.8,
+            "bias": math.log(0.8),
+        },
     ]
     confidence = {"coverage_1_sigma": 0.653, "interval95": {"coverage_1_sigma": [0.63, 0.68]}, "farthest_rmse": 0.79}
     metrics = {**contract.metrics, "confidence": confidence, "depth_bins": bins}
