@@ -42,15 +42,23 @@ def parts_table(parts: dict, abs_rel: float) -> Table:
     return table
 
 
+def bin_span(entry: dict) -> str:
+    """The true depths of one of ``depth_bins``, in words; metres."""
+    return f"over {entry['from_m']:g}" if entry["to_m"] is None else f"{entry['from_m']:g} to {entry['to_m']:g}"
+
+
 def bins_table(bins: Sequence[dict]) -> Table:
     """Metrics by true depth."""
     table = Table("true depth m", "pixels", "abs_rel", "95 % interval", "rmse", "delta1", "bias")
     for entry in bins:
         low, high = entry["interval95"]
-        span = f"over {entry['from_m']:g}" if entry["to_m"] is None else f"{entry['from_m']:g} to {entry['to_m']:g}"
         figures = (f"{entry['rmse']:.3f}", f"{entry['delta1']:.3f}", f"{entry['bias']:+.3f}")
         table.add_row(
-            span, f"{100 * entry['share']:.1f} %", f"{entry['abs_rel']:.4f}", f"{low:.4f} to {high:.4f}", *figures
+            bin_span(entry),
+            f"{100 * entry['share']:.1f} %",
+            f"{entry['abs_rel']:.4f}",
+            f"{low:.4f} to {high:.4f}",
+            *figures,
         )
     return table
 

@@ -130,8 +130,7 @@ def metric_rows(metrics: dict[str, Any]) -> Rows:
     rows = []
     for name, value in metrics.items():
         if isinstance(value, (int, float)) and not isinstance(value, bool):
-            interval = intervals.get(name)
-            between = f" ({interval[0]:.4f} to {interval[1]:.4f})" if interval else ""
+            between = _between(intervals, name)
             rows.append((name, f"{value:d}{between}" if isinstance(value, int) else f"{value:.4f}{between}"))
         elif isinstance(value, str):
             rows.append((name, value))
@@ -145,9 +144,13 @@ def confidence_rows(metrics: dict[str, Any]) -> Rows:
     rows = []
     for name, meaning in CONFIDENCE_MEANINGS.items():
         if name in confidence:
-            between = " ({:.4f} to {:.4f})".format(*intervals[name]) if name in intervals else ""
-            rows.append((name, f"{confidence[name]:.4f}{between}: {meaning}"))
+            rows.append((name, f"{confidence[name]:.4f}{_between(intervals, name)}: {meaning}"))
     return rows
+
+
+def _between(intervals: dict[str, Any], name: str) -> str:
+    interval = intervals.get(name)
+    return f" ({interval[0]:.4f} to {interval[1]:.4f})" if interval else ""
 
 
 def file_rows(path: Path, contract: ModelContract | None) -> Rows:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from depth_estimation_ros.inference import ModelContract
+from depth_training.judging.tables import bin_span
 from depth_training.metrics import METRIC_NAMES
 from depth_training.model_files.description import Rows, confidence_rows, contract_rows, file_rows, metric_rows
 from depth_training.model_files.parity import SizeParity
@@ -94,9 +95,8 @@ def _metrics(contract: ModelContract) -> str:
 def _by_depth(bins: Sequence[dict[str, Any]]) -> str:
     lines = ["| m | pixels | abs_rel | rmse m | delta1 | depth told, over the true |", "|---|---|---|---|---|---|"]
     for entry in bins:
-        span = f"over {entry['from_m']:g}" if entry["to_m"] is None else f"{entry['from_m']:g} to {entry['to_m']:g}"
         lines.append(
-            f"| {span} | {100 * entry['share']:.1f} % | {entry['abs_rel']:.3f} | {entry['rmse']:.3f} "
+            f"| {bin_span(entry)} | {100 * entry['share']:.1f} % | {entry['abs_rel']:.3f} | {entry['rmse']:.3f} "
             f"| {entry['delta1']:.3f} | {math.exp(entry['bias']):.2f} |"
         )
     return "\n".join(lines)
