@@ -9,7 +9,7 @@ PLANE_NODE in the environment holds JSON:
     first_wait_s how long the first images wait for a CameraInfo
     own_wait_s   how long an image waits for its own
     gate         path of a file; inference waits until it exists, and makes gate.held when it begins to wait
-    sigma        the standard deviation of log depth that the double claims; without it, it claims none
+    sigma        the standard deviation of log depth that the double claims, one or per column; without it, none
     refuses      [parameter, value] that a callback of somebody else's, asked after the node's own, allows nobody to set
     built        path of a file that gets a line with the topic of each message that is built
 A frame whose first pixel is fully blue makes inference fail; a model called "missing" makes loading fail.

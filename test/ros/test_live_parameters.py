@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from builtin_interfaces.msg import Time
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import DescribeParameters, GetParameters, SetParameters, SetParametersAtomically
-from robot_harness import Camera, depth_of, nanoseconds
+from robot_harness import Camera, depth_of, nanoseconds, points_of
 from rosgraph_msgs.msg import Clock
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import Image, PointCloud2
 
 FIELDS = {
     bool: ("bool_value", ParameterType.PARAMETER_BOOL),
@@ -73,6 +75,28 @@ def test_live_changes_show_in_the_next_frame_and_refused_ones_leave_the_old(robo
     camera.send()
     robot.wait_until(lambda: depths, "frames go on")
     np.testing.assert_allclose(depth_of(depths[-1]), np.where(depth_mm <= 6000, depth_mm, 0), atol=1)
+
+
+def test_min_confidence_masks_depth_and_cloud_from_the_next_frame_on(robot):
+    depths, confidences = robot.listen(Image, "/depth/image_rect"), robot.listen(Image, "/depth/confidence")
+    clouds = robot.listen(PointCloud2, "/depth/points")
+    listeners = (depths, confidences, clouds)
+    robot.start(sigma=[0.1] * 80 + [0.5] * 80)  # per column
+    camera = Camera(robot)
+    camera.connect(*listeners)
+    within_a_quarter = [math.erf(math.log(1.25) / sigma / math.sqrt(2)) for sigma in (0.1, 0.5)]
+    for threshold, is_masked in ((0.0, False), (0.5, True), (0.2, False)):
+        assert set_together(robot, min_confidence=threshold).successful
+        assert not set_together(robot, min_confidence=1.5).successful
+        stamp_ns = camera.send()
+        robot.wait_until(lambda ns=stamp_ns: all(one and nanoseconds(one[-1]) == ns for one in listeners), "that frame")
+        expected_m = camera.depth_m()
+        if is_masked:
+            expected_m[:, 80:] = np.nan
+        np.testing.assert_allclose(depth_of(depths[-1]), expected_m, atol=6e-4)
+        is_known = np.isfinite(points_of(clouds[-1])).all(axis=-1)
+        np.testing.assert_array_equal(is_known, np.isfinite(expected_m)[1::2, 1::2])
+        np.testing.assert_allclose(depth_of(confidences[-1])[:, [0, -1]], [within_a_quarter] * 120, atol=1e-5)
 
 
 def test_what_is_refused_with_another_parameter_is_not_applied(robot):
