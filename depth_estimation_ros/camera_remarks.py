@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import cv2
+import numpy as np
 from std_msgs.msg import Header
 
 from depth_estimation_ros.camera_info_buffer import StampedCalibration, to_nanoseconds
 from depth_estimation_ros.camera_pipeline import Estimate
+
+LEAST_CONTRAST = 12.0
+"""Levels of 255 between the darker and the lighter tenth of an image's parts; photographs of rooms have 55 and more."""
 
 
 def whose_info(info: StampedCalibration | None, image_header: Header) -> str:
@@ -64,3 +69,19 @@ def header_remarks(header: Header, image_frame_id: str, info: StampedCalibration
             "correct the camera driver if it is another camera's"
         )
     return remarks
+
+
+def blank_remark(image_rgb: np.ndarray) -> str | None:
+    """Say that an image shows nothing to tell depth by, as from a covered lens, in the dark, or overexposed.
+
+    Args:
+        image_rgb: (H, W, 3) uint8.
+
+    Returns:
+        None where it shows something.
+    """
+    parts = cv2.resize(image_rgb, (32, 24), interpolation=cv2.INTER_AREA).mean(axis=2)  # means, so that noise is none
+    dark, light = np.percentile(parts, (10, 90))
+    if light - dark >= LEAST_CONTRAST:
+        return None
+    return "the image is nearly blank, so that depth is a guess: uncover the lens, or correct light or exposure"

@@ -16,7 +16,13 @@ from depth_estimation_ros.camera import is_rectified_topic
 from depth_estimation_ros.camera_info_buffer import KEPT, CameraInfoBuffer, to_nanoseconds
 from depth_estimation_ros.camera_mounting import CameraMounting
 from depth_estimation_ros.camera_pipeline import CameraPipeline, Estimate
-from depth_estimation_ros.camera_remarks import estimate_facts, header_remarks, missing_info_remark, whose_info
+from depth_estimation_ros.camera_remarks import (
+    blank_remark,
+    estimate_facts,
+    header_remarks,
+    missing_info_remark,
+    whose_info,
+)
 from depth_estimation_ros.frame_worker import FrameWorker, Rest
 from depth_estimation_ros.health import Health
 from depth_estimation_ros.images import ImageError, decode_compressed, decode_image
@@ -206,7 +212,8 @@ class CameraStream:
         estimate = self._pipeline.estimate(image_rgb, calibration, is_rectified, parameters, pose)
         self._frame_facts = {**estimate_facts(estimate), "CameraInfo": whose_info(info, msg.header)}
         remarks = [*estimate.remarks, *header_remarks(header, msg.header.frame_id, info)]
-        remarks += [*filter(None, (why_no_pose, self._stamps.remark)), *self._outputs.mixed_remarks()]
+        remarks += filter(None, (why_no_pose, self._stamps.remark, blank_remark(estimate.image_rgb)))
+        remarks += self._outputs.mixed_remarks()
         if info is None and estimate.view.why_no_cloud:
             name = in_namespace(self._camera, "camera_info")
             remarks.append(missing_info_remark(self._info_topic, name, self._is_info_offered()))

@@ -15,6 +15,7 @@ pytest.importorskip("torch", reason="depth_training needs the train extra")
 import depth_training
 from depth_estimation_ros.calibration import Calibration
 from depth_estimation_ros.camera_pipeline import CameraPipeline
+from depth_estimation_ros.camera_remarks import blank_remark
 from depth_estimation_ros.inference import default_model_path, load_predictor, read_contract
 from depth_estimation_ros.inference.preprocessing import resize_image
 from depth_training.data.pairs import read_image, read_pair, read_pairs
@@ -119,6 +120,12 @@ def test_blank_dark_and_overexposed_images_give_finite_depth(model):
         depth_m = predictor.predict(np.full((240, 320, 3), value, np.uint8)).depth_m
         assert np.isfinite(depth_m).all()
         assert (depth_m > 0).all()
+
+
+def test_no_photograph_of_a_room_is_called_blank_nor_half_of_it(images):
+    for image_rgb in images:
+        for part in (image_rgb, *np.array_split(image_rgb, 2, axis=1), (image_rgb * 0.4).astype(np.uint8)):
+            assert blank_remark(part) is None
 
 
 def test_the_bundled_file_is_small_and_says_where_it_comes_from():

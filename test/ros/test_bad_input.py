@@ -56,6 +56,24 @@ def test_bad_images_are_dropped_counted_and_named(robot):
     assert node.popen.poll() is None
 
 
+def test_a_covered_lens_is_told_and_its_depth_still_flows(robot):
+    depths = robot.listen(Image, "/depth/image_rect")
+    robot.start(k=Camera.k, size=Camera.size, plane=Camera.plane)  # depth that does not come from the pixels
+    camera = Camera(robot)
+    camera.connect(depths)
+    camera.send_until(lambda: robot.says(OK), "an image that shows something is no fault")
+    image_of = camera.image
+
+    def dark(stamp: Time | None = None) -> Image:
+        image = image_of(stamp)
+        image.data = array.array("B", np.random.default_rng(0).integers(0, 20, len(image.data), np.uint8).tobytes())
+        return image
+
+    camera.image = dark
+    camera.send_until(lambda: robot.says(WARN, "nearly blank", "uncover the lens"), "it is told")
+    np.testing.assert_allclose(depth_of(depths[-1]), camera.depth_m(), atol=6e-4)
+
+
 def test_when_every_frame_is_bad_nothing_can_be_produced(robot):
     robot.listen(Image, "/depth/image_rect")
     robot.start()
