@@ -16,7 +16,7 @@ from depth_estimation_ros.inference.predictor import Predictor
 from depth_training.checkpoint import Network, NetworkBackend, describe_data, load_checkpoint, save_checkpoint
 from depth_training.confidence import ONE_SIGMA_SHARE, errors_in_sigmas, fit_sigma_factor, known_pixels
 from depth_training.config import load_config
-from depth_training.data.pairs import Pair, read_pair
+from depth_training.data.pairs import Pair, read_image, read_pair
 from depth_training.data.splits import training_and_validation_pairs
 from depth_training.evaluation import Camera, camera_of, predict_at_image_size
 from depth_training.network.depth_network import ConfidenceHead
@@ -129,6 +129,46 @@ def rescale_checkpoint(checkpoint: Path, factor: float, output: Path) -> None:
     network, contract = load_checkpoint(checkpoint)
     scale_sigma(network, factor)
     _save(network, contract, factor, output)
+
+
+def match_checkpoint(checkpoint: Path, like: Path, pairs: Sequence[Pair], camera: Camera, output: Path) -> float:
+    """Write a checkpoint whose sigma has the level, the mean of ln(sigma), of another network's on the same images.
+
+    For a network that has learnt all pairs, of which none can say how far off it is elsewhere.
+
+    Args:
+        checkpoint: With a confidence.
+        like: Calibrated, of a like run that held pairs apart.
+        pairs: Images that both have learnt; their depth is not looked at.
+        camera: That took them.
+        output: As for :func:`calibrate_checkpoint`.
+
+    Returns:
+        The factor on sigma.
+
+    Raises:
+        CheckpointError: One of the two cannot be used.
+        CalibrationError: One of the two has no confidence, or there are no images.
+    """
+    if not pairs:
+        raise CalibrationError("there is no image to compare the two confidences on: give other pairs")
+    there, here = (_level(path, pairs, camera) for path in (like, checkpoint))
+    factor = math.exp(there - here)
+    rescale_checkpoint(checkpoint, factor, output)
+    return factor
+
+
+def _level(checkpoint: Path, pairs: Sequence[Pair], camera: Camera) -> float:
+    network, contract = load_checkpoint(checkpoint)
+    scale_sigma(network, 1.0)  # says at once where there is no confidence
+    predictor = Predictor(contract, NetworkBackend(network, contract))
+    levels = []
+    for pair in pairs:
+        image_rgb = read_image(pair.image)
+        predicted = predict_at_image_size(predictor, image_rgb, camera_of(pair, camera, image_rgb.shape))
+        assert predicted.log_depth_sigma is not None  # as in `_errors`
+        levels.append(np.log(predicted.log_depth_sigma).mean())
+    return float(np.mean(levels))
 
 
 def _save(network: Network, contract: ModelContract, factor: float, output: Path) -> None:

@@ -181,6 +181,13 @@ def calibrate_confidence(
             help="Fit nothing: this factor, of a like run that held pairs apart, for one that did not.",
         ),
     ] = None,
+    like: Annotated[
+        Path | None,
+        typer.Option(
+            help="Fit no errors: the level (mean of ln(sigma)) of this calibrated checkpoint, of a like run that held "
+            "pairs apart, on images that both have learnt (--pairs)."
+        ),
+    ] = None,
     limit: Limit = None,
     fx: Annotated[
         float | None,
@@ -193,23 +200,31 @@ def calibrate_confidence(
 ) -> None:
     """Scale a network's confidence so that 68.3 % of the errors lie within one sigma.
 
-    One factor, fitted on images that were held apart from training. The depth does not change.
+    One factor, fitted on images that were held apart from training, or taken from a run that held some apart where this
+    one learnt all. The depth does not change.
     """
     from depth_training.checkpoint import load_checkpoint
-    from depth_training.confidence_calibration import calibrate_checkpoint, rescale_checkpoint
+    from depth_training.confidence_calibration import calibrate_checkpoint, match_checkpoint, rescale_checkpoint
     from depth_training.evaluation import given_camera
     from depth_training.initialisation import training_camera
 
     cv2.setNumThreads(1)
     target = output or checkpoint.with_name(f"{checkpoint.stem}_calibrated.safetensors")
     if factor is not None:
-        if pairs or limit:
-            raise ValueError("--factor fits nothing, and --pairs and --limit have no use with it: leave them out")
+        if pairs or limit or like:
+            raise ValueError(
+                "--factor fits nothing, and --pairs, --limit and --like have no use with it: leave them out"
+            )
         rescale_checkpoint(checkpoint, factor, target)
     else:
+        if like and not pairs:
+            raise ValueError("--like compares two networks on images that both have learnt: give those by --pairs")
         chosen = _calibration_pairs(pairs, checkpoint, limit)
         camera = given_camera(fx, fy, training_camera(load_checkpoint(checkpoint)[1]))
-        factor = calibrate_checkpoint(checkpoint, chosen, camera, target)
+        if like:
+            factor = match_checkpoint(checkpoint, like, chosen, camera, target)
+        else:
+            factor = calibrate_checkpoint(checkpoint, chosen, camera, target)
     console.print(f"{target}: sigma x {factor:.3f}")
 
 

@@ -281,6 +281,12 @@ PAIRS = "a pairs file that can be used"
         (["evaluate", "--pairs", PAIRS, "--model", "m.safetensors", "--device", "tpu"], "device 'tpu' is unknown"),
         (["export", "none.safetensors", "m.onnx"], "none.safetensors does not exist"),
         (["calibrate-confidence", "none.safetensors"], "config.yaml does not exist"),
+        (["calibrate-confidence", "m.safetensors", "--like", "n.safetensors"], "give those by --pairs"),
+        (["calibrate-confidence", "m.safetensors", "--like", "n.safetensors", "--factor", "2"], "leave them out"),
+        (
+            ["calibrate-confidence", "m.safetensors", "--like", "n.safetensors", "--pairs", PAIRS],
+            "m.safetensors does not",
+        ),
         (["calibrate-depth", "none.safetensors"], "config.yaml does not exist"),
         (["calibrate-depth", "none.safetensors", "--pairs", PAIRS], "none.safetensors does not exist"),
     ],

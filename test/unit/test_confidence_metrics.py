@@ -26,7 +26,13 @@ from depth_training.confidence import (  # noqa: E402
     known_pixels,
     sparsification_curve,
 )
-from depth_training.confidence_calibration import CalibrationError, calibrate_checkpoint, held_apart_pairs  # noqa: E402
+from depth_training.confidence_calibration import (  # noqa: E402
+    CalibrationError,
+    calibrate_checkpoint,
+    held_apart_pairs,
+    match_checkpoint,
+    rescale_checkpoint,
+)
 from depth_training.config import DataConfig, NetworkConfig, TrainingConfig, save_config  # noqa: E402
 from depth_training.data.pairs import Pair, read_pairs  # noqa: E402
 from depth_training.evaluation import Camera, evaluate_pairs, evenly_spread, open_model, summarise  # noqa: E402
@@ -208,10 +214,31 @@ def test_a_sigma_that_its_bounds_cut_off_is_measured_again(tmp_path, pairs):
     assert rows["coverage_1_sigma"].mean() == pytest.approx(0.683, abs=0.02)
 
 
+def test_a_network_that_learnt_all_gets_the_level_of_one_that_was_calibrated(tmp_path, pairs):
+    """The other one is the same, its sigma 1.7 times as large, its depth stretched: so the factor must be."""
+    source, like = write_checkpoint(tmp_path / "m.safetensors"), tmp_path / "like.safetensors"
+    rescale_checkpoint(source, 1.7, like)
+    network, contract = load_checkpoint(like)
+    network.head.stretch(1.1, 0.2)
+    save_checkpoint(network, contract, like)
+    target = tmp_path / "c.safetensors"
+    assert match_checkpoint(source, like, pairs, CAMERA, target) == pytest.approx(1.7, rel=1e-4)
+    image_rgb = np.random.default_rng(6).integers(0, 256, (120, 160, 3), np.uint8)
+    before, after, wanted = (open_model(str(file)).predict(image_rgb) for file in (source, target, like))
+    np.testing.assert_array_equal(after.depth_m, before.depth_m)
+    np.testing.assert_allclose(after.log_depth_sigma, wanted.log_depth_sigma, rtol=1e-4)
+
+
 def test_what_cannot_be_calibrated_says_so(tmp_path, pairs):
     without = write_checkpoint(tmp_path / "m.safetensors", confidence=False)
     with pytest.raises(CalibrationError, match=r"network\.confidence=true"):
         calibrate_checkpoint(without, pairs, CAMERA, tmp_path / "c.safetensors")
+    source = write_checkpoint(tmp_path / "with.safetensors")
+    for one, other in ((source, without), (without, source)):
+        with pytest.raises(CalibrationError, match=r"network\.confidence=true"):
+            match_checkpoint(one, other, pairs, CAMERA, tmp_path / "c.safetensors")
+    with pytest.raises(CalibrationError, match="no image"):
+        match_checkpoint(source, source, [], CAMERA, tmp_path / "c.safetensors")
     beyond = write_checkpoint(tmp_path / "n.safetensors", bias=50.0)
     with pytest.raises(CalibrationError, match=r"between 0\.018 and 2\.72"):
         calibrate_checkpoint(beyond, pairs, CAMERA, tmp_path / "c.safetensors")
