@@ -31,6 +31,7 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FixedLocator, NullLocator
 
 LATENCY_TICKS_MS = (1, 2, 5, 10, 15, 20, 30, 50, 70, 100, 150, 200, 300, 500, 1000, 2000, 5000)
+HALO = withStroke(linewidth=3, foreground="white")  # labels are legible over others' dots
 ERROR_TICKS = (0.05, 0.07, 0.1, 0.12, 0.14, 0.16, 0.18, 0.2, 0.25, 0.3, 0.35, 0.4, 0.5, 0.7, 1.0)
 
 
@@ -110,8 +111,8 @@ def draw(points: Sequence[Point], path: Path) -> Path:
             axis.plot([point.latency_ms] * 2, point.interval, color=colour, linewidth=1, alpha=0.5)
         axis.plot(point.latency_ms, point.abs_rel, "o" if point.name else ".", color=colour)  # many share a latency
         place, offset = (point.latency_ms, point.abs_rel), (6, -10 if point in best else 4)  # out of each other's way
-        label = axis.annotate(point.name, place, xytext=offset, textcoords="offset points", fontsize=8, color=colour)
-        label.set(path_effects=[withStroke(linewidth=3, foreground="white")], zorder=10)  # legible over others' dots
+        style = {"color": colour, "fontsize": 8, "zorder": 10, "path_effects": [HALO]}
+        axis.annotate(point.name, place, xytext=offset, textcoords="offset points", **style)
     for scaled, ticks in ((axis.xaxis, LATENCY_TICKS_MS), (axis.yaxis, ERROR_TICKS)):
         scaled.axes.set(**{f"{scaled.axis_name}scale": "log"})
         scaled.set_major_locator(FixedLocator(ticks))

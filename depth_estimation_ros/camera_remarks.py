@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import cv2
 import numpy as np
 from std_msgs.msg import Header
 
 from depth_estimation_ros.camera_info_buffer import StampedCalibration, to_nanoseconds
 from depth_estimation_ros.camera_pipeline import Estimate
+from depth_estimation_ros.inference.preprocessing import resize_image
 
 LEAST_CONTRAST = 12.0
 """Levels of 255 between the darker and the lighter tenth of an image's parts; photographs of rooms have 55 and more."""
@@ -80,7 +80,7 @@ def blank_remark(image_rgb: np.ndarray) -> str | None:
     Returns:
         None where it shows something.
     """
-    parts = cv2.resize(image_rgb, (32, 24), interpolation=cv2.INTER_AREA).mean(axis=2)  # means, so that noise is none
+    parts = resize_image(image_rgb, (24, 32), "area").mean(axis=2)  # means, so that noise is none
     dark, light = np.percentile(parts, (10, 90))
     if light - dark >= LEAST_CONTRAST:
         return None

@@ -103,9 +103,7 @@ def calibrate_checkpoint(checkpoint: Path, pairs: Sequence[Pair], camera: Camera
         CheckpointError: The checkpoint cannot be used.
         CalibrationError: It has no confidence, or the bounds of sigma leave no fit.
     """
-    network, contract = load_checkpoint(checkpoint)
-    scale_sigma(network, 1.0)  # says at once where there is no confidence
-    predictor = Predictor(contract, NetworkBackend(network, contract))
+    network, contract, predictor = _open(checkpoint)
     whole = 1.0
     for _ in range(MOST_ROUNDS):
         factor = fit_sigma_factor(_errors(predictor, pairs, camera))
@@ -152,23 +150,30 @@ def match_checkpoint(checkpoint: Path, like: Path, pairs: Sequence[Pair], camera
     """
     if not pairs:
         raise CalibrationError("there is no image to compare the two confidences on: give other pairs")
-    there, here = (_level(path, pairs, camera) for path in (like, checkpoint))
-    factor = math.exp(there - here)
-    rescale_checkpoint(checkpoint, factor, output)
+    network, contract, here = _open(checkpoint)
+    there = _open(like)[2]
+    differences = []
+    for pair in pairs:
+        image_rgb = read_image(pair.image)
+        at = camera_of(pair, camera, image_rgb.shape)
+        wanted, given = (_predict(predictor, image_rgb, at)[1] for predictor in (there, here))
+        differences.append(np.log(wanted / given).mean())
+    factor = math.exp(np.mean(differences))
+    scale_sigma(network, factor)
+    _save(network, contract, factor, output)
     return factor
 
 
-def _level(checkpoint: Path, pairs: Sequence[Pair], camera: Camera) -> float:
+def _open(checkpoint: Path) -> tuple[Network, ModelContract, Predictor]:
     network, contract = load_checkpoint(checkpoint)
     scale_sigma(network, 1.0)  # says at once where there is no confidence
-    predictor = Predictor(contract, NetworkBackend(network, contract))
-    levels = []
-    for pair in pairs:
-        image_rgb = read_image(pair.image)
-        predicted = predict_at_image_size(predictor, image_rgb, camera_of(pair, camera, image_rgb.shape))
-        assert predicted.log_depth_sigma is not None  # as in `_errors`
-        levels.append(np.log(predicted.log_depth_sigma).mean())
-    return float(np.mean(levels))
+    return network, contract, Predictor(contract, NetworkBackend(network, contract))
+
+
+def _predict(predictor: Predictor, image_rgb: np.ndarray, camera: Camera) -> tuple[np.ndarray, np.ndarray]:
+    predicted = predict_at_image_size(predictor, image_rgb, camera)
+    assert predicted.log_depth_sigma is not None  # `_open` has seen to it
+    return predicted.depth_m, predicted.log_depth_sigma
 
 
 def _save(network: Network, contract: ModelContract, factor: float, output: Path) -> None:
@@ -183,8 +188,6 @@ def _save(network: Network, contract: ModelContract, factor: float, output: Path
 def _errors(predictor: Predictor, pairs: Sequence[Pair], camera: Camera) -> Iterator[np.ndarray]:
     for pair in pairs:
         image_rgb, truth_m = read_pair(pair)
-        predicted = predict_at_image_size(predictor, image_rgb, camera_of(pair, camera, truth_m.shape))
-        assert predicted.log_depth_sigma is not None  # the network has a confidence, or we were not here
+        depth_m, log_depth_sigma = _predict(predictor, image_rgb, camera_of(pair, camera, truth_m.shape))
         height, width = truth_m.shape
-        known = known_pixels(predicted.depth_m, predicted.log_depth_sigma, truth_m, validation_protocol(height, width))
-        yield errors_in_sigmas(*known)
+        yield errors_in_sigmas(*known_pixels(depth_m, log_depth_sigma, truth_m, validation_protocol(height, width)))
