@@ -20,6 +20,7 @@ from depth_training.checkpoint import (
     save_checkpoint,
 )
 from depth_training.network.one_channel import with_shifted_sums
+from depth_training.network.split_norms import with_split_norms
 
 OPSET = 18
 
@@ -65,7 +66,7 @@ def export_onnx(network: Network, contract: ModelContract, path: Path, half: boo
     """
     # Fewer weights are not rounded, and in this form they would be.
     program = torch.onnx.export(
-        _dynamic_program(with_shifted_sums(network, LEAST_HALF_ELEMENTS), contract),
+        _dynamic_program(with_split_norms(with_shifted_sums(network, LEAST_HALF_ELEMENTS)), contract),
         input_names=[contract.input.name],
         output_names=list(contract.output.names),
         opset_version=OPSET,

@@ -59,9 +59,9 @@ class LightBlock(nn.Module):
 
     def __init__(self, in_channels: int, skip_channels: int, out_channels: int):
         super().__init__()
-        self.project = nn.Conv2d(in_channels, out_channels, kernel_size=1, bias=False)
-        self.project_skip = nn.Conv2d(skip_channels, out_channels, kernel_size=1, bias=False)
-        self.norm1 = nn.BatchNorm2d(out_channels)
+        self.project: nn.Module = nn.Conv2d(in_channels, out_channels, kernel_size=1, bias=False)
+        self.project_skip: nn.Module = nn.Conv2d(skip_channels, out_channels, kernel_size=1, bias=False)
+        self.norm1: nn.Module = nn.BatchNorm2d(out_channels)
         self.depthwise = DepthwiseConv2d(out_channels, kernel_size=5, padding=2)
         self.norm2 = nn.BatchNorm2d(out_channels)
         self.pointwise = nn.Conv2d(out_channels, out_channels, kernel_size=1, bias=False)

@@ -10,13 +10,14 @@ from torch import Tensor, nn
 
 NetworkT = TypeVar("NetworkT", bound=nn.Module)
 PLACES = 9  # of a 3x3 kernel
+CHANNELS = 16  # for the nine, since ONNX Runtime computes in blocks of 8 or 16: others would leave its blocked layout
 
 
 class ShiftedSum(nn.Module):
     """A 3x3 convolution onto one channel: nine products at each place, moved to where they belong, and added.
 
-    ONNX Runtime's CPU kernels compute eight output channels at once, wanted or not, and the plain convolution has all
-    nine places of the kernel in each of them.
+    ONNX Runtime's CPU kernels compute eight or sixteen output channels at once, wanted or not, and the plain
+    convolution has all nine places of the kernel in each of them.
 
     Args:
         conv: With one output channel, a 3x3 kernel, padding 1 and a bias.
@@ -25,12 +26,12 @@ class ShiftedSum(nn.Module):
     def __init__(self, conv: nn.Conv2d):
         super().__init__()
         assert conv.bias is not None
-        self.products = nn.Conv2d(conv.in_channels, PLACES, kernel_size=1, bias=False)
-        self.shift = nn.Conv2d(PLACES, PLACES, kernel_size=3, padding=1, groups=PLACES, bias=False)
-        self.sum = nn.Conv2d(PLACES, 1, kernel_size=1)
+        self.products = nn.Conv2d(conv.in_channels, CHANNELS, kernel_size=1, bias=False)
+        self.shift = nn.Conv2d(CHANNELS, CHANNELS, kernel_size=3, padding=1, groups=CHANNELS, bias=False)
+        self.sum = nn.Conv2d(CHANNELS, 1, kernel_size=1)
         with torch.no_grad():
-            self.products.weight.copy_(conv.weight[0].flatten(1).T[:, :, None, None])
-            self.shift.weight.zero_().view(PLACES, PLACES).fill_diagonal_(1.0)
+            self.products.weight.zero_()[:PLACES] = conv.weight[0].flatten(1).T[:, :, None, None]
+            self.shift.weight.zero_()[:PLACES].view(PLACES, PLACES).fill_diagonal_(1.0)
             self.sum.weight.fill_(1.0)
             self.sum.bias = nn.Parameter(conv.bias.detach().clone())
 
