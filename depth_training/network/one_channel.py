@@ -10,14 +10,16 @@ from torch import Tensor, nn
 
 NetworkT = TypeVar("NetworkT", bound=nn.Module)
 PLACES = 9  # of a 3x3 kernel
-CHANNELS = 16  # for the nine, since ONNX Runtime computes in blocks of 8 or 16: others would leave its blocked layout
+BLOCK = 16  # channels that ONNX Runtime computes at once (8 or 16): others leave its blocked layout
+MOST_FILLED = 32  # input channels; with more, `frozen` with its 48, zeros would be 2 % of the network's multiply-adds
 
 
 class ShiftedSum(nn.Module):
     """A 3x3 convolution onto one channel: nine products at each place, moved to where they belong, and added.
 
     ONNX Runtime's CPU kernels compute eight or sixteen output channels at once, wanted or not, and the plain
-    convolution has all nine places of the kernel in each of them.
+    convolution has all nine places of the kernel in each of them. Few input channels allow a whole block of products,
+    the rest of them zero.
 
     Args:
         conv: With one output channel, a 3x3 kernel, padding 1 and a bias.
@@ -26,9 +28,10 @@ class ShiftedSum(nn.Module):
     def __init__(self, conv: nn.Conv2d):
         super().__init__()
         assert conv.bias is not None
-        self.products = nn.Conv2d(conv.in_channels, CHANNELS, kernel_size=1, bias=False)
-        self.shift = nn.Conv2d(CHANNELS, CHANNELS, kernel_size=3, padding=1, groups=CHANNELS, bias=False)
-        self.sum = nn.Conv2d(CHANNELS, 1, kernel_size=1)
+        channels = BLOCK if conv.in_channels <= MOST_FILLED else PLACES
+        self.products = nn.Conv2d(conv.in_channels, channels, kernel_size=1, bias=False)
+        self.shift = nn.Conv2d(channels, channels, kernel_size=3, padding=1, groups=channels, bias=False)
+        self.sum = nn.Conv2d(channels, 1, kernel_size=1)
         with torch.no_grad():
             self.products.weight.zero_()[:PLACES] = conv.weight[0].flatten(1).T[:, :, None, None]
             self.shift.weight.zero_()[:PLACES].view(PLACES, PLACES).fill_diagonal_(1.0)

@@ -8,7 +8,7 @@ from torch import nn  # noqa: E402
 from depth_training.network.one_channel import ShiftedSum, with_shifted_sums  # noqa: E402
 
 
-@pytest.mark.parametrize("channels", [1, 5, 32])
+@pytest.mark.parametrize("channels", [1, 5, 32, 33, 48])
 @pytest.mark.parametrize("size", [(7, 11), (1, 1), (2, 9)])
 def test_a_shifted_sum_is_the_convolution_it_was_made_of(channels, size):
     conv = nn.Conv2d(channels, 1, kernel_size=3, padding=1)
