@@ -31,6 +31,7 @@ from depth_training.model_files.model_card import model_card  # noqa: E402
 from depth_training.model_files.parity import compare_models, export_compared, parity_sizes, refuse_beyond  # noqa: E402
 from depth_training.model_files.work import count, onnx_multiply_adds, onnx_parameters  # noqa: E402
 from depth_training.network.depth_network import DepthNetwork  # noqa: E402
+from depth_training.network.split_norms import with_split_norms  # noqa: E402
 
 METRICS = {
     "abs_rel": 0.1778,
@@ -124,7 +125,7 @@ def test_the_graph_is_counted_as_pytorch_counts_the_network(checkpoint, exported
         with torch.inference_mode(), FlopCounterMode(display=False) as counter:
             network(torch.zeros(1, 3, *size))
         assert onnx_multiply_adds(model, size) == counter.get_total_flops() // 2
-    learnt = sum(parameter.numel() for parameter in network.parameters())
+    learnt = sum(parameter.numel() for parameter in with_split_norms(network).parameters())
     assert onnx_parameters(model) == pytest.approx(learnt, abs=12)  # mean and deviation of the input
 
 
